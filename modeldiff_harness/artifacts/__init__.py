@@ -1,0 +1,124 @@
+"""The nouns: what every stage takes and gives, as frozen dataclasses with schema versions.
+
+models.py       which models, exactly, and whether they can be compared
+corpus.py       documents, tokens, splits
+latents.py      activations, dictionaries, scores, owners, labels, profile
+benchmarks.py   paired benchmark rows and items
+preferences.py  answers, battles, preference deltas
+report.py       the whole report, as report.json holds it
+codec.py        artifact ↔ folder (JSON, safetensors, parquet)
+
+Nothing here imports torch; arrays are numpy.  `artifacts.X` is the public path of every name.
+"""
+
+from modeldiff_harness.artifacts.benchmarks import (
+    BenchmarkItem,
+    BenchmarkResults,
+    BenchmarkRow,
+    TaskFailure,
+)
+from modeldiff_harness.artifacts.codec import load_artifact, save_artifact
+from modeldiff_harness.artifacts.corpus import (
+    ROLES,
+    SPLITS,
+    Document,
+    Message,
+    TokenisedCorpus,
+)
+from modeldiff_harness.artifacts.estimates import Estimate, ShareComparison
+from modeldiff_harness.artifacts.latents import (
+    OWNERS,
+    CapabilityProfile,
+    DictionaryQuality,
+    DifferenceEnergy,
+    EnergyRow,
+    GroupActivity,
+    HarvestedActivations,
+    LatentEvidence,
+    LatentExamples,
+    LatentLabel,
+    LatentLabels,
+    LatentOwners,
+    LatentScores,
+    Normaliser,
+    OwnerRule,
+    ProfileRow,
+    ScoreColumn,
+    SimpleControl,
+    SimpleControls,
+    TokenWindow,
+    TrainedDictionary,
+    View,
+)
+from modeldiff_harness.artifacts.models import (
+    Comparability,
+    ComparabilityCheck,
+    ModelIdentity,
+    ModelRef,
+)
+from modeldiff_harness.artifacts.preferences import (
+    Answer,
+    Answers,
+    Battle,
+    Battles,
+    PreferenceCategory,
+    PreferenceDeltas,
+    PreferencePrompt,
+    StyleEffect,
+)
+
+__all__ = [
+    # models
+    "ModelRef",
+    "ModelIdentity",
+    "Comparability",
+    "ComparabilityCheck",
+    # corpus
+    "Document",
+    "Message",
+    "TokenisedCorpus",
+    "ROLES",
+    "SPLITS",
+    # latents
+    "View",
+    "Normaliser",
+    "HarvestedActivations",
+    "TrainedDictionary",
+    "ScoreColumn",
+    "GroupActivity",
+    "DictionaryQuality",
+    "LatentScores",
+    "TokenWindow",
+    "LatentExamples",
+    "OWNERS",
+    "OwnerRule",
+    "LatentOwners",
+    "LatentEvidence",
+    "LatentLabel",
+    "LatentLabels",
+    "ProfileRow",
+    "CapabilityProfile",
+    "EnergyRow",
+    "DifferenceEnergy",
+    "SimpleControl",
+    "SimpleControls",
+    # benchmarks
+    "BenchmarkRow",
+    "BenchmarkItem",
+    "BenchmarkResults",
+    "TaskFailure",
+    # preferences
+    "PreferencePrompt",
+    "Answer",
+    "Answers",
+    "Battle",
+    "Battles",
+    "StyleEffect",
+    "PreferenceCategory",
+    "PreferenceDeltas",
+    # shared
+    "Estimate",
+    "ShareComparison",
+    "load_artifact",
+    "save_artifact",
+]

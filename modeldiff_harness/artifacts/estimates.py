@@ -1,0 +1,37 @@
+"""Numbers with their uncertainty, shared by all arms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Estimate", "ShareComparison"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A point estimate with its two-sided interval, in the unit that the field's name states."""
+
+    estimate: float
+    lower: float
+    upper: float
+    se: float | None = None
+    """Standard error in the same unit; None where the interval does not come from one."""
+
+
+@dataclass(frozen=True)
+class ShareComparison:
+    """The share of one kind among two sets, candidate against baseline (statistics.md §5 terms)."""
+
+    n_baseline: int
+    """Members of the kind among the baseline's set."""
+    total_baseline: int
+    n_candidate: int
+    total_candidate: int
+    share_difference: Estimate | None
+    """Candidate share − baseline share, Newcombe interval; None when a set is empty."""
+    relative_change_percent: Estimate | None
+    """100·(ratio of shares − 1) with a score interval; None when it is suppressed."""
+    suppressed: str = ""
+    """Why the ratio is not shown ("too few: a count is below 5"), or empty."""
+    p_value: float | None = None
+    q_value: float | None = None
