@@ -1,0 +1,26 @@
+"""Pure statistics: arrays in, frozen records out; numpy and scipy only.
+
+| module | topic |
+|---|---|
+| `estimates` | the shared result types `Estimate` and `Undetermined`, critical values |
+| `clusters` | cluster labels to indices, sums within clusters |
+| `paired` | the paired difference of two models: entry point and continuous scores |
+| `paired_binary` | right or wrong on the same items: McNemar, Bonett-Price |
+| `bootstrap` | BCa intervals for a ratio of sums over units, sign-flip permutation |
+| `aggregate` | paired difference of any corpus-level metric |
+| `stratified` | a group estimate from its sub-tasks |
+| `effects` | effect sizes that travel between metrics |
+| `multiplicity` | false discovery rate, family-wise error, simultaneous intervals |
+| `power` | minimum detectable effect, items for a margin, Elo precision |
+| `counts` | shares, differences and ratios of counts, enrichment |
+| `label_nulls` | nulls and shrunken displays for categorised latents |
+| `blocks` | block jackknife for ratios of sums |
+| `logit` | grouped-intercept logistic regression with influence functions |
+| `pairfit` | style-controlled preference fit of a pair |
+| `pairfit_diagnostics` | when a pair fit must not be read as substance and style |
+| `pairfit_categories` | per-category fits with shared style and a heterogeneity test |
+| `pairfit_bootstrap` | cluster bootstrap cross-check of a pair fit |
+| `gate` | release decisions from estimates and margins |
+
+Every delta is candidate - baseline.
+"""

@@ -1,0 +1,48 @@
+"""Cluster labels become indices; values become sums within clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from modeldiff_harness.errors import UsageError
+from modeldiff_harness.stats.estimates import Floats, Ints
+
+ClusterLabels = Sequence[Hashable] | npt.NDArray[np.generic]
+
+
+def cluster_index(clusters: ClusterLabels | None, n: int) -> tuple[Ints, int]:
+    """Number clusters by first appearance: (index_N, number of clusters).
+
+    `None` makes every unit its own cluster. Raises `UsageError` when the lengths differ.
+    """
+    if clusters is None:
+        return np.arange(n, dtype=np.int64), n
+    if len(clusters) != n:
+        raise UsageError(f"{len(clusters)} cluster labels for {n} rows; give one label a row")
+    labels = clusters.tolist() if isinstance(clusters, np.ndarray) else clusters
+    numbers: dict[Hashable, int] = {}
+    index = np.fromiter((numbers.setdefault(label, len(numbers)) for label in labels), np.int64, n)
+    return index, len(numbers)
+
+
+def sum_within(values: Floats, index: Ints, n_clusters: int) -> Floats:
+    """Sums of values (N,) or (N, K) within clusters: (C,) or (C, K)."""
+    if values.ndim == 1:
+        return np.bincount(index, weights=values, minlength=n_clusters)
+    columns = [np.bincount(index, weights=column, minlength=n_clusters) for column in values.T]
+    return np.stack(columns, axis=1) if columns else np.zeros((n_clusters, 0))
+
+
+def clustered_covariance(influence_CP: Floats) -> Floats:
+    """Covariance (P, P) of estimates from cluster sums of influence functions (C, P).
+
+    Σ_c u_c u_cᵀ x C/(C-1) (Liang and Zeger 1986). Raises `UsageError` with fewer than 2 clusters.
+    """
+    n_clusters = influence_CP.shape[0]
+    if n_clusters < 2:
+        raise UsageError(f"{n_clusters} cluster; a clustered variance needs at least 2")
+    covariance: Floats = influence_CP.T @ influence_CP * (n_clusters / (n_clusters - 1.0))
+    return covariance
