@@ -1,0 +1,273 @@
+"""Release decisions from estimates and margins, and how often they are right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from scipy.special import ndtr
+
+from modeldiff_harness.errors import UsageError
+from modeldiff_harness.stats.estimates import (
+    Estimate,
+    Undetermined,
+    check_confidence,
+    critical_value,
+    upper_tail,
+)
+from modeldiff_harness.stats.multiplicity import holm
+
+Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One thing that must not get worse by more than `margin`, larger being better."""
+
+    name: str
+    """What the policy calls it."""
+    estimate: float | Undetermined
+    """candidate - baseline, or why there is none."""
+    se: float
+    """Its standard error; 0 is allowed only with `interval`."""
+    margin: float
+    """The tolerated loss m > 0, in the estimate's unit."""
+    df: float | None = None
+    """Degrees of freedom of a t statistic."""
+    interval: tuple[float, float] | None = None
+    """The two-sided interval at the gate's confidence; derived from `se` when None."""
+    loss_p: float | None = None
+    """One-sided p of a loss (such as an exact McNemar); derived from `se` when None."""
+    required: bool = True
+    """Whether the whole gate depends on it."""
+    noise_se: float = 0.0
+    """Standard error from reruns of the baseline; widens interval and null."""
+
+    def __post_init__(self) -> None:
+        """Refuse margins, errors and p-values out of range."""
+        if not self.margin > 0:
+            raise UsageError(f"criterion {self.name}: margin is {self.margin}; it must be positive")
+        if self.se < 0 or self.noise_se < 0:
+            raise UsageError(f"criterion {self.name}: a standard error cannot be negative")
+        if self.loss_p is not None and not 0 <= self.loss_p <= 1:
+            raise UsageError(f"criterion {self.name}: loss_p is {self.loss_p}, not a probability")
+        if not isinstance(self.estimate, Undetermined) and self.interval is None and self.se == 0:
+            raise UsageError(f"criterion {self.name}: give a standard error or an interval")
+
+    @property
+    def total_se(self) -> float:
+        """√(se² + noise_se²)."""
+        return math.hypot(self.se, self.noise_se)
+
+
+@dataclass(frozen=True)
+class CriterionDecision:
+    """What the gate says about one criterion, and why."""
+
+    criterion: Criterion
+    """The criterion decided."""
+    verdict: Verdict
+    """PASS, FAIL or INCONCLUSIVE."""
+    lower: float | None
+    """Lower end of the gate's interval; None when undetermined."""
+    upper: float | None
+    """Upper end."""
+    loss_p: float | None
+    """One-sided p of a loss."""
+    loss_p_holm: float | None
+    """The same, adjusted over the gate's criteria."""
+    worse_but_tolerated: bool
+    """Amber: it passes, and the whole interval lies below zero."""
+    reason: str
+    """One clause in words."""
+
+
+@dataclass(frozen=True)
+class GateDecision:
+    """The verdict of the whole gate and of its criteria."""
+
+    verdict: Verdict
+    """FAIL if a required criterion fails, PASS if all pass, else INCONCLUSIVE."""
+    decisions: tuple[CriterionDecision, ...]
+    """In the order of the criteria."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How often a criterion is decided which way when the truth is `true_delta`."""
+
+    true_delta: float
+    """The assumed candidate - baseline."""
+    p_pass: float
+    """Chance of PASS."""
+    p_fail: float
+    """Chance of FAIL, at Holm's strictest step."""
+
+    @property
+    def p_inconclusive(self) -> float:
+        """Chance of neither."""
+        return max(0.0, 1.0 - self.p_pass - self.p_fail)
+
+
+@dataclass(frozen=True)
+class GateRates:
+    """Simulated rates of the whole gate under given true differences."""
+
+    verdicts: dict[Verdict, float] = field(hash=False)
+    """Share of simulated runs by whole verdict."""
+    n_runs: int
+    """Simulated runs."""
+
+
+def decide_gate(
+    criteria: Sequence[Criterion], family_alpha: float = 0.05, confidence: float = 0.90
+) -> GateDecision:
+    """PASS, FAIL or INCONCLUSIVE for every criterion and the whole.
+
+    PASS: the lower end of the two-sided `confidence` interval is above -margin. FAIL: the one-sided
+    loss is significant after Holm over all criteria at `family_alpha`, and estimate ≤ -margin.
+    Else INCONCLUSIVE. At no true difference the chance of any FAIL is at most `family_alpha`.
+    Raises `UsageError` for no criteria or repeated names.
+    """
+    check_confidence(confidence)
+    check_confidence(1.0 - family_alpha)
+    if not criteria:
+        raise UsageError("a gate needs at least one criterion")
+    if len({criterion.name for criterion in criteria}) < len(criteria):
+        raise UsageError("two criteria have the same name")
+    # An undetermined criterion still counts in the family: deciding later must not change others.
+    loss_p = [1.0 if isinstance(c.estimate, Undetermined) else _loss_p(c) for c in criteria]
+    adjusted = holm(loss_p)
+    decisions = tuple(
+        _decide(criterion, p, float(q), family_alpha, confidence)
+        for criterion, p, q in zip(criteria, loss_p, adjusted, strict=True)
+    )
+    return GateDecision(_whole(decisions), decisions)
+
+
+def operating_characteristics(
+    se: float,
+    margin: float,
+    n_criteria: int = 1,
+    family_alpha: float = 0.05,
+    confidence: float = 0.90,
+) -> tuple[OperatingPoint, ...]:
+    """Chances of PASS and FAIL at true differences 0, -m/2, -m and -2m for a normal estimate.
+
+    FAIL is computed at level family_alpha/n_criteria, Holm's first step: what a criterion gets when
+    it is alone in being worse. Raises `UsageError` for sizes that are not positive.
+    """
+    if se <= 0 or margin <= 0 or n_criteria < 1:
+        raise UsageError("operating characteristics need a positive SE, margin and criteria count")
+    reach = critical_value(confidence) * se
+    strict = critical_value(1.0 - 2.0 * family_alpha / n_criteria) * se
+    threshold = min(-margin, -strict)
+    return tuple(
+        OperatingPoint(
+            true_delta,
+            float(ndtr((true_delta + margin - reach) / se)),
+            float(ndtr((threshold - true_delta) / se)),
+        )
+        for true_delta in (0.0, -margin / 2.0, -margin, -2.0 * margin)
+    )
+
+
+def simulate_gate(
+    ses: Sequence[float],
+    margins: Sequence[float],
+    true_deltas: Sequence[float],
+    n_runs: int = 10_000,
+    family_alpha: float = 0.05,
+    confidence: float = 0.90,
+    seed: int = 0,
+) -> GateRates:
+    """Rates of the whole verdict for independent normal criteria with the given truths."""
+    if not len(ses) == len(margins) == len(true_deltas) >= 1:
+        raise UsageError("give one standard error, margin and true difference a criterion")
+    se, margin = np.asarray(ses, np.float64), np.asarray(margins, np.float64)
+    if (se <= 0).any() or (margin <= 0).any():
+        raise UsageError("standard errors and margins must be positive")
+    rng = np.random.default_rng(seed)
+    drawn = np.asarray(true_deltas) + se * rng.standard_normal((n_runs, len(se)))
+    passed = drawn - critical_value(confidence) * se > -margin
+    p = ndtr(drawn / se)
+    order = np.argsort(p, axis=1)
+    stepped = np.take_along_axis(p, order, axis=1) * np.arange(len(se), 0, -1)
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, np.maximum.accumulate(stepped, axis=1), axis=1)
+    failed = (adjusted <= family_alpha) & (drawn <= -margin)
+    fail, ok = failed.any(axis=1), passed.all(axis=1)
+    rates: dict[Verdict, float] = {
+        "PASS": float((ok & ~fail).mean()),
+        "FAIL": float(fail.mean()),
+        "INCONCLUSIVE": float((~ok & ~fail).mean()),
+    }
+    return GateRates(rates, n_runs)
+
+
+def style_driven_gain(
+    raw: Estimate, substance: Estimate | None, style: Estimate | None
+) -> bool | None:
+    """Whether a preference gain is style: raw lower > 0, style lower > 0, substance lower ≤ 0.
+
+    None when style could not be told from substance.
+    """
+    if substance is None or style is None:
+        return None
+    return raw.lower > 0 and style.lower > 0 and substance.lower <= 0
+
+
+def _loss_p(criterion: Criterion) -> float:
+    if criterion.loss_p is not None and criterion.noise_se == 0.0:
+        return criterion.loss_p
+    assert not isinstance(criterion.estimate, Undetermined)
+    if criterion.total_se == 0.0:
+        raise UsageError(f"criterion {criterion.name}: a loss needs a standard error or loss_p")
+    # P(estimate this low or lower | no difference).
+    return upper_tail(-criterion.estimate / criterion.total_se, criterion.df)
+
+
+def _interval(criterion: Criterion, confidence: float) -> tuple[float, float]:
+    assert not isinstance(criterion.estimate, Undetermined)
+    reach = critical_value(confidence, criterion.df)
+    if criterion.interval is None:
+        half = reach * criterion.total_se
+        return criterion.estimate - half, criterion.estimate + half
+    lower, upper = criterion.interval
+    noise = reach * criterion.noise_se
+    return (
+        criterion.estimate - math.hypot(criterion.estimate - lower, noise),
+        criterion.estimate + math.hypot(upper - criterion.estimate, noise),
+    )
+
+
+def _decide(
+    criterion: Criterion, loss_p: float, adjusted: float, family_alpha: float, confidence: float
+) -> CriterionDecision:
+    if isinstance(criterion.estimate, Undetermined):
+        reason = criterion.estimate.reason
+        return CriterionDecision(criterion, "INCONCLUSIVE", None, None, None, None, False, reason)
+    lower, upper = _interval(criterion, confidence)
+    verdict: Verdict
+    if lower > -criterion.margin:
+        verdict, reason = "PASS", f"a loss of {criterion.margin:g} or more is excluded"
+    elif adjusted <= family_alpha and criterion.estimate <= -criterion.margin:
+        verdict, reason = "FAIL", f"a significant loss of at least {criterion.margin:g}"
+    elif criterion.estimate <= -criterion.margin:
+        verdict, reason = "INCONCLUSIVE", "the loss exceeds the margin but is not significant"
+    else:
+        verdict, reason = "INCONCLUSIVE", f"a loss of {criterion.margin:g} is not excluded"
+    amber = verdict == "PASS" and upper < 0.0
+    if amber:
+        reason = f"non-inferior but worse: {reason}"
+    return CriterionDecision(criterion, verdict, lower, upper, loss_p, adjusted, amber, reason)
+
+
+def _whole(decisions: Sequence[CriterionDecision]) -> Verdict:
+    required = [d.verdict for d in decisions if d.criterion.required]
+    if "FAIL" in required:
+        return "FAIL"
+    return "PASS" if required and all(verdict == "PASS" for verdict in required) else "INCONCLUSIVE"
