@@ -460,4 +460,3 @@ class ReportSection(Protocol):
     def render(self, report: Any) -> RenderedSection | None:
         """Return the section, or None when it has nothing to say about this report."""
         ...
-

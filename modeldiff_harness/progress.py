@@ -34,7 +34,7 @@ class Progress(Protocol):
     """Where stages report to."""
 
     def task(self, title: str, total: float | None, *, unit: str, done: float = 0) -> ProgressTask:
-        """Open a task of `total` units (None: unknown), `done` of which a checkpoint already holds."""
+        """Open a task of `total` units (None: unknown); a checkpoint already holds `done`."""
 
     def log(self, line: str) -> None:
         """Print one line above the bars."""

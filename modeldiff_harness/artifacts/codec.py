@@ -54,7 +54,9 @@ def load_artifact(kind: type[A], folder: Path) -> A:
     wanted = (kind.__name__, getattr(kind, "SCHEMA_VERSION", 1))
     found = (document.get("type"), document.get("schema_version"))
     if found != wanted:
-        raise RunError(f"stored object is {found[0]} v{found[1]}, expected {wanted[0]} v{wanted[1]}.")
+        raise RunError(
+            f"stored object is {found[0]} v{found[1]}, expected {wanted[0]} v{wanted[1]}."
+        )
     value = from_plain(kind, document["fields"], arrays)
     if any(f.name == "folder" and f.metadata.get("transient") for f in dataclasses.fields(value)):
         value = dataclasses.replace(value, folder=folder)

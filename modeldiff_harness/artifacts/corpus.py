@@ -44,7 +44,10 @@ class Document:
 
 @dataclass(frozen=True)
 class TokenisedCorpus:
-    """Documents as token ids, concatenated; document n is `tokens_T[offsets_N1[n]:offsets_N1[n+1]]`."""
+    """Documents as token ids, concatenated.
+
+    Document n is `tokens_T[offsets_N1[n]:offsets_N1[n + 1]]`.
+    """
 
     SCHEMA_VERSION: ClassVar[int] = 1
 
@@ -52,7 +55,7 @@ class TokenisedCorpus:
     roles_T: NDArray[np.uint8]
     """Index into ROLES."""
     keep_T: NDArray[np.bool_]
-    """False for tokens that are run but never learnt from or scored (BOS, control tokens if asked)."""
+    """False for tokens that are run but never learnt from or scored (BOS, for one)."""
     offsets_N1: NDArray[np.int64]
     """(N + 1,) start of each document, last entry T."""
     splits_N: NDArray[np.uint8]

@@ -70,7 +70,7 @@ class View:
 
 @dataclass(frozen=True)
 class Normaliser:
-    """x_normalised = (x − mean_D) / scale, per view, from the train split in float64 (method §2)."""
+    """x_normalised = (x − mean_D) / scale of one view, from the train split in float64."""
 
     mean_D: Doubles
     scale: float

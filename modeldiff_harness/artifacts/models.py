@@ -17,7 +17,7 @@ class ModelRef:
     name: str
     """The alias or path as it is shown in reports."""
     path: str
-    """Hub id, local folder, or `package:DISTRIBUTION/PATH-INSIDE` for a file in an installed one."""
+    """Hub id, local folder, or `package:DISTRIBUTION/PATH` of a file in an installed one."""
     revision: str | None = None
     """Hub revision (branch, tag or commit)."""
     gguf_file: str | None = None

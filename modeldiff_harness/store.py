@@ -1,0 +1,332 @@
+"""The store: computed objects by recipe, written once, never changed.
+
+    $MDH_STORE/objects/<verb>/<key>/           a finished object: files, then manifest.json last
+    $MDH_STORE/objects/<verb>/<key>.partial/   the same under construction; checkpoints live here
+    $MDH_STORE/objects/<verb>/<key>.lock       held by the process that computes it
+    $MDH_DATA/runs/<run>/                      a run: config, verb → keys, report files, log
+
+The key is the recipe: sha256 of canonical JSON.  A folder with a manifest is complete.  Two
+processes that want one key do the work once: the second waits and finds it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import filelock
+import platformdirs
+
+from modeldiff_harness.artifacts import load_artifact, save_artifact
+from modeldiff_harness.errors import RunError, UsageError
+
+__all__ = [
+    "Found",
+    "Problem",
+    "Store",
+    "canonical_json",
+    "default_data_folder",
+    "default_store_folder",
+    "digest_of",
+    "resolve_run_folder",
+    "write_atomically",
+]
+
+A = TypeVar("A")
+_MANIFEST = "manifest.json"
+_KEY_LENGTH = 32
+_HASH_ON_LOAD_BYTES = 256 * 2**20
+"""Files up to this size are checked against their digest whenever they are used."""
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+
+def canonical_json(recipe: Any) -> str:
+    """Return the one JSON text of `recipe`: sorted keys, no spaces, no NaN.
+
+    Raises TypeError for values that JSON cannot hold: a recipe must be plain.
+    """
+    return json.dumps(
+        recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def digest_of(recipe: Any) -> str:
+    """Return the key of a recipe: the first 32 hex digits of sha256 over its canonical JSON."""
+    return hashlib.sha256(canonical_json(recipe).encode()).hexdigest()[:_KEY_LENGTH]
+
+
+def default_store_folder() -> Path:
+    """Return $MDH_STORE, or the platform's cache folder for this program."""
+    given = os.environ.get("MDH_STORE")
+    return Path(given) if given else Path(platformdirs.user_cache_dir("modeldiff-harness"))
+
+
+def default_data_folder() -> Path:
+    """Return $MDH_DATA, or `data` in $MDH_STORE, or the platform's data folder.
+
+    Runs, judgments and labels live here: what was paid for or made by people.
+    """
+    if given := os.environ.get("MDH_DATA"):
+        return Path(given)
+    if store := os.environ.get("MDH_STORE"):
+        return Path(store) / "data"
+    return Path(platformdirs.user_data_dir("modeldiff-harness"))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` beside `path`, fsync, rename: readers see the old file or the new one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(beside, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(beside, path)
+    _sync_folder(path.parent)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object with how it came about."""
+
+    verb: str
+    key: str
+    folder: Path
+    reused: bool
+    seconds: float
+    """Wall time of the computation, also for reused objects (from the manifest)."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What `verify` found wrong with one object."""
+
+    verb: str
+    key: str
+    problem: str
+
+
+class Store:
+    """Content-addressed folders below one root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.objects = root / "objects"
+
+    def folder(self, verb: str, key: str) -> Path:
+        """Return where the finished object lies or would lie."""
+        return self.objects / verb / key
+
+    def has(self, verb: str, recipe: Mapping[str, Any]) -> bool:
+        """Say whether the object of this recipe is complete (manifest present and readable)."""
+        return self._manifest(self.folder(verb, digest_of(recipe))) is not None
+
+    def compute(
+        self,
+        verb: str,
+        recipe: Mapping[str, Any],
+        kind: type[A],
+        make: Callable[[Path], A],
+        *,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> tuple[A, Found]:
+        """Return the object of `recipe`, computing it with `make(workdir)` when it is missing.
+
+        `make` may leave checkpoints in `workdir`; after a kill the next call continues there.
+        An unreadable or damaged object is removed and computed again.  Raises RunError when
+        the disk is full or not writable.
+        """
+        key = digest_of(recipe)
+        folder = self.folder(verb, key)
+        ready = self._load(kind, folder)
+        if ready is not None:
+            return ready, self._found(verb, key, reused=True)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with self._locked(folder, on_wait):
+                ready = self._load(kind, folder)
+                if ready is not None:
+                    return ready, self._found(verb, key, reused=True)
+                return self._make(verb, key, recipe, kind, make)
+        except OSError as error:
+            if error.errno not in _DISK_ERRORS:
+                raise
+            raise RunError(
+                f"cannot write to the store at {self.root} ({error.strerror or error}).",
+                hint="Free some space with `mdh gc`, or set MDH_STORE to another disk.",
+            ) from error
+
+    def load(self, verb: str, key: str, kind: type[A]) -> A:
+        """Return the finished object `key`; RunError when it is missing or damaged."""
+        ready = self._load(kind, self.folder(verb, key))
+        if ready is None:
+            raise RunError(
+                f"the store has no usable {verb} object {key}.", hint="Run the same command again."
+            )
+        return ready
+
+    def keys(self) -> Iterator[tuple[str, str]]:
+        """Yield (verb, key) of every finished object."""
+        for manifest in sorted(self.objects.glob(f"*/*/{_MANIFEST}")):
+            if "." not in manifest.parent.name:
+                yield manifest.parent.parent.name, manifest.parent.name
+
+    def verify(self) -> list[Problem]:
+        """Re-read every finished object's files against the digests in its manifest."""
+        problems = []
+        for verb, key in self.keys():
+            folder = self.folder(verb, key)
+            manifest = self._manifest(folder)
+            if manifest is None:
+                problems.append(Problem(verb, key, "unreadable manifest"))
+                continue
+            if digest_of(manifest["recipe"]) != key:
+                problems.append(Problem(verb, key, "the recipe does not give the key"))
+            for name, entry in manifest["files"].items():
+                path = folder / name
+                if not path.exists():
+                    problems.append(Problem(verb, key, f"{name} is missing"))
+                elif _file_digest(path) != entry["sha256"]:
+                    problems.append(Problem(verb, key, f"{name} has changed"))
+        return problems
+
+    def discard(self, verb: str, key: str) -> None:
+        """Remove one object, finished or not, whatever its state."""
+        folder = self.folder(verb, key)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder.with_name(f"{key}.partial"), ignore_errors=True)
+
+    def collect_garbage(
+        self, keep: Iterable[tuple[str, str]], *, dry_run: bool
+    ) -> tuple[list[tuple[str, str]], int]:
+        """Remove finished and partial objects that no run names; return them and their bytes.
+
+        Objects that another process is computing (their lock is held) are left alone.
+        """
+        kept = set(keep)
+        removed, n_bytes = [], 0
+        for folder in sorted(self.objects.glob("*/*")):
+            if not folder.is_dir():
+                continue
+            verb, key = folder.parent.name, folder.name.split(".")[0]
+            if folder.name == key and (verb, key) in kept:
+                continue
+            lock = filelock.FileLock(folder.parent / f"{key}.lock")
+            try:
+                with lock.acquire(timeout=0):
+                    n_bytes += sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+                    removed.append((verb, folder.name))
+                    if not dry_run:
+                        shutil.rmtree(folder)
+            except filelock.Timeout:
+                continue
+        return removed, n_bytes
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────
+
+    def _make(
+        self,
+        verb: str,
+        key: str,
+        recipe: Mapping[str, Any],
+        kind: type[A],
+        make: Callable[[Path], A],
+    ) -> tuple[A, Found]:
+        folder = self.folder(verb, key)
+        if folder.exists():  # damaged: `_load` refused it
+            shutil.rmtree(folder)
+        partial = folder.with_name(f"{key}.partial")
+        partial.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+        artifact = make(partial)
+        seconds = time.monotonic() - began
+        save_artifact(artifact, partial)
+        files = {}
+        for path in sorted(p for p in partial.rglob("*") if p.is_file()):
+            with open(path, "rb") as stream:
+                os.fsync(stream.fileno())
+            name = path.relative_to(partial).as_posix()
+            files[name] = {"sha256": _file_digest(path), "bytes": path.stat().st_size}
+        manifest = {"verb": verb, "recipe": recipe, "seconds": round(seconds, 3), "files": files}
+        write_atomically(partial / _MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
+        os.replace(partial, folder)
+        _sync_folder(folder.parent)
+        return load_artifact(kind, folder), self._found(verb, key, reused=False)
+
+    def _load(self, kind: type[A], folder: Path) -> A | None:
+        manifest = self._manifest(folder)
+        if manifest is None:
+            return None
+        for name, entry in manifest["files"].items():
+            path = folder / name
+            if not path.exists() or path.stat().st_size != entry["bytes"]:
+                return None
+            if entry["bytes"] <= _HASH_ON_LOAD_BYTES and _file_digest(path) != entry["sha256"]:
+                return None
+        try:
+            return load_artifact(kind, folder)
+        except RunError:
+            return None
+
+    def _manifest(self, folder: Path) -> dict[str, Any] | None:
+        try:
+            manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return manifest if {"recipe", "files"} <= manifest.keys() else None
+
+    def _found(self, verb: str, key: str, *, reused: bool) -> Found:
+        folder = self.folder(verb, key)
+        manifest = self._manifest(folder) or {}
+        return Found(verb, key, folder, reused, float(manifest.get("seconds", 0.0)))
+
+    @contextmanager
+    def _locked(self, folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+        lock = filelock.FileLock(folder.with_name(f"{folder.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            on_wait()
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _file_digest(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def resolve_run_folder(data: Path, name: str) -> Path:
+    """Return the folder of run `name` below `data`, or `name` itself when it is a folder.
+
+    `latest` is the youngest run.  Raises UsageError when there is none.
+    """
+    direct = Path(name)
+    if (direct / "report.json").exists() or (direct / "run.json").exists():
+        return direct
+    runs = sorted((data / "runs").glob("*/run.json"), key=lambda p: p.stat().st_mtime)
+    if name == "latest" and runs:
+        return runs[-1].parent
+    for run in runs:
+        if run.parent.name == name:
+            return run.parent
+    raise UsageError(f"no run {name!r}.", hint="`mdh runs` lists them.")
