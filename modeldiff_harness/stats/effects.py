@@ -8,8 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.stats.estimates import Estimate, Undetermined, as_finite_vector
-from modeldiff_harness.stats.estimates import critical_value
+from modeldiff_harness.stats.estimates import (
+    Estimate,
+    Undetermined,
+    as_finite_vector,
+    critical_value,
+)
 
 
 def cohens_dz(baseline: npt.ArrayLike, candidate: npt.ArrayLike) -> float | Undetermined:

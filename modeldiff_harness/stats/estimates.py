@@ -9,30 +9,27 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
+from modeldiff_harness.artifacts.estimates import Estimate
 from modeldiff_harness.errors import UsageError
+
+__all__ = [
+    "Bools",
+    "Estimate",
+    "Floats",
+    "Ints",
+    "PairedEstimate",
+    "Undetermined",
+    "as_finite_vector",
+    "check_confidence",
+    "critical_value",
+    "two_sided_p",
+    "upper_tail",
+    "wald",
+]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A point estimate with its interval, both in the unit that the field holding it names."""
-
-    estimate: float
-    """The point estimate."""
-    lower: float
-    """Lower end of the two-sided interval."""
-    upper: float
-    """Upper end of the two-sided interval."""
-    se: float
-    """Standard error."""
-
-    def scaled(self, factor: float) -> Estimate:
-        """The same estimate in another unit; a negative `factor` exchanges the interval's ends."""
-        ends = sorted((self.lower * factor, self.upper * factor))
-        return Estimate(self.estimate * factor, ends[0], ends[1], self.se * abs(factor))
 
 
 @dataclass(frozen=True)
