@@ -124,7 +124,8 @@ class RunConfig:
     null_twin: str | None = None
     """A model trained like the baseline with another seed; None: the alias's own."""
     dtype: str = "auto"
-    """float32, bfloat16, float16 for benchmarks and answers; auto: float32 on CPU, else bfloat16."""
+    """Type of benchmarks and answers: float32, bfloat16, float16; auto: float32 on a CPU, else
+    bfloat16."""
     chat_template: str | None = None
     """Model or file whose template is used for all; None: they must be equal."""
     apply_chat_template: bool = False

@@ -25,7 +25,14 @@ from modeldiff_harness import hookspecs
 from modeldiff_harness.contracts import API_VERSION, KINDS, Component, StageEvent, TrainStepEvent
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
 
-__all__ = ["Broken", "ComponentChoice", "Registered", "Registry", "load_registry"]
+__all__ = [
+    "Broken",
+    "ComponentChoice",
+    "Registered",
+    "Registry",
+    "load_registry",
+    "own_source_is_editable",
+]
 
 log = logging.getLogger(__name__)
 
@@ -289,6 +296,12 @@ def _source_digest(registered: Registered) -> str:
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def own_source_is_editable() -> bool:
+    """Say whether the harness itself runs from an editable install."""
+    own = [e for e in _entry_points() if e.dist and e.dist.name == OWN_DISTRIBUTION]
+    return bool(own) and _is_editable(own[0])
 
 
 def _import_factory(factory: str | Callable[..., Any]) -> Callable[..., Any]:

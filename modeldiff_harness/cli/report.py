@@ -1,0 +1,39 @@
+"""`mdh report`: a finished run's report again, in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from modeldiff_harness.cli.printing import print_report
+from modeldiff_harness.store import default_data_folder, resolve_run_folder, write_atomically
+
+__all__ = ["report"]
+
+
+@click.command()
+@click.argument("run", default="latest")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["terminal", "json", "md", "html"]),
+    default="terminal",
+)
+@click.option("--output", type=click.Path(path_type=Path), help="File for html.")
+def report(run: str, output_format: str, output: Path | None) -> None:
+    """Show the report of RUN: a name of `mdh runs`, a folder, or `latest`."""
+    from modeldiff_harness.report.html import render_html
+    from modeldiff_harness.report.schema import read_report
+
+    folder = resolve_run_folder(default_data_folder(), run)
+    found = read_report(folder / "report.json")
+    if output_format == "html":
+        page = render_html(found)
+        if output is None:
+            click.echo(page)
+        else:
+            write_atomically(output, page)
+            click.echo(str(output))
+        return
+    print_report(found, folder, output_format)

@@ -1,0 +1,46 @@
+"""A command a stage: `mdh train …` runs the pipeline of `mdh evaluate …` up to that verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from modeldiff_harness.cli.options import ListCommand, build_config, run_options
+from modeldiff_harness.cli.printing import print_stages
+from modeldiff_harness.cli.progress import console_progress
+
+__all__ = ["stage_commands"]
+
+_SUMMARIES = {
+    "harvest": "Run the models over the corpus and keep their activations.",
+    "train": "Train the dictionaries.",
+    "score": "Measure every latent in one pass over held-out tokens.",
+    "classify": "Say which model each latent belongs to, under each rule.",
+    "label": "Name the model-specific latents and test the names.",
+    "profile": "Compare the shares of capabilities among the models' latents.",
+    "bench": "Run the benchmark tasks for both models and pair the items.",
+    "battle": "Answer the prompts and judge the answers.",
+    "rank": "Split the preference delta into style and substance.",
+}
+
+
+def stage_commands() -> list[click.Command]:
+    """Return one command a verb, all with the options of `evaluate`."""
+    return [_stage_command(verb, summary) for verb, summary in _SUMMARIES.items()]
+
+
+def _stage_command(verb: str, summary: str) -> click.Command:
+    @click.command(name=verb, cls=ListCommand, help=f"{summary}  Options are those of `evaluate`.")
+    @run_options
+    def command(store: Path | None, **given: Any) -> None:
+        from modeldiff_harness import pipeline
+
+        config, as_passed = build_config(given)
+        session = pipeline.open_session(
+            config, as_passed=as_passed, store_folder=store, progress=console_progress()
+        )
+        print_stages(session.run_until(verb))
+
+    return command

@@ -1,0 +1,48 @@
+"""`mdh verify` and `mdh gc`: the store's health and size."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from modeldiff_harness.cli.printing import print_table
+from modeldiff_harness.errors import RunError
+from modeldiff_harness.store import Store, default_data_folder, default_store_folder
+
+__all__ = ["gc", "verify"]
+
+
+@click.command()
+@click.option("--fix", is_flag=True, help="Remove damaged objects; the next run rebuilds them.")
+def verify(fix: bool) -> None:
+    """Re-read every stored object against the digests in its manifest."""
+    store = Store(default_store_folder())
+    n_objects = sum(1 for _ in store.keys())
+    problems = store.verify()
+    if not problems:
+        click.echo(f"{n_objects} objects, all intact.")
+        return
+    print_table("", ("stage", "key", "problem"), [(p.verb, p.key, p.problem) for p in problems])
+    damaged = {(p.verb, p.key) for p in problems}
+    if not fix:
+        raise RunError(
+            f"{len(damaged)} of {n_objects} objects are damaged.",
+            hint="`mdh verify --fix` removes them; the next run rebuilds them.",
+        )
+    for verb, key in damaged:
+        store.discard(verb, key)
+    click.echo(f"removed {len(damaged)} damaged objects.")
+
+
+@click.command()
+@click.option("--dry_run", is_flag=True, help="Only say what would go.")
+def gc(dry_run: bool) -> None:
+    """Remove objects that no run names and leftovers of broken-off work."""
+    named = set()
+    for file in (default_data_folder() / "runs").glob("*/run.json"):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        named |= {(stage["verb"], stage["key"]) for stage in record["stages"]}
+    removed, n_bytes = Store(default_store_folder()).collect_garbage(named, dry_run=dry_run)
+    word = "would remove" if dry_run else "removed"
+    click.echo(f"{word} {len(removed)} objects, {n_bytes / 2**20:,.1f} MiB.")
