@@ -14,7 +14,7 @@ ClusterLabels = Sequence[Hashable] | npt.NDArray[np.generic]
 
 
 def cluster_index(clusters: ClusterLabels | None, n: int) -> tuple[Ints, int]:
-    """Number clusters by first appearance: (index_N, number of clusters).
+    """Number clusters from 0: (index_N, number of clusters).
 
     `None` makes every unit its own cluster. Raises `UsageError` when the lengths differ.
     """
@@ -22,16 +22,23 @@ def cluster_index(clusters: ClusterLabels | None, n: int) -> tuple[Ints, int]:
         return np.arange(n, dtype=np.int64), n
     if len(clusters) != n:
         raise UsageError(f"{len(clusters)} cluster labels for {n} rows; give one label a row")
-    labels = clusters.tolist() if isinstance(clusters, np.ndarray) else clusters
-    numbers: dict[Hashable, int] = {}
-    index = np.fromiter((numbers.setdefault(label, len(numbers)) for label in labels), np.int64, n)
-    return index, len(numbers)
+    if isinstance(clusters, np.ndarray):
+        if np.issubdtype(clusters.dtype, np.integer):
+            present, index = np.unique(clusters, return_inverse=True)
+            return index.astype(np.int64), len(present)
+        clusters = clusters.tolist()
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(clusters))}
+    return np.fromiter(map(numbers.__getitem__, clusters), np.int64, n), len(numbers)
 
 
 def sum_within(values: Floats, index: Ints, n_clusters: int) -> Floats:
     """Sums of values (N,) or (N, K) within clusters: (C,) or (C, K)."""
+    if n_clusters == 1:
+        total: Floats = values.sum(axis=0, keepdims=True)
+        return total
     if values.ndim == 1:
-        return np.bincount(index, weights=values, minlength=n_clusters)
+        sums = np.bincount(index, weights=values, minlength=n_clusters)
+        return np.asarray(sums, dtype=np.float64)
     columns = [np.bincount(index, weights=column, minlength=n_clusters) for column in values.T]
     return np.stack(columns, axis=1) if columns else np.zeros((n_clusters, 0))
 

@@ -155,10 +155,12 @@ def fisher_p(n_baseline: int, total_baseline: int, n_candidate: int, total_candi
     _check(n_candidate, total_candidate)
     from scipy.stats import fisher_exact
 
-    table = [
-        [n_candidate, total_candidate - n_candidate],
-        [n_baseline, total_baseline - n_baseline],
-    ]
+    table = np.array(
+        [
+            [n_candidate, total_candidate - n_candidate],
+            [n_baseline, total_baseline - n_baseline],
+        ]
+    )
     return float(fisher_exact(table).pvalue)
 
 

@@ -56,8 +56,8 @@ def fit_grouped_logit(
     y (N,) in [0, 1], x (N, K), group (N,) in 0..J-1, each group with a mean outcome inside (0, 1).
     """
     offset = np.zeros_like(y_N) if offset_N is None else offset_N
-    totals = np.bincount(group_N, weights=weight_N, minlength=n_groups)
-    wins = np.bincount(group_N, weights=weight_N * y_N, minlength=n_groups)
+    totals = sum_within(weight_N, group_N, n_groups)
+    wins = sum_within(weight_N * y_N, group_N, n_groups)
     s = np.log(wins / (totals - wins))
     g = np.zeros(x_NK.shape[1])
     converged = False
@@ -66,7 +66,7 @@ def fit_grouped_logit(
         parts = _step_parts(y_N, x_NK, weight_N, group_N, n_groups, penalty_K, offset, s, g)
         if not (parts.information_J > 1e-12 * totals).all():
             break
-        score_J = np.bincount(group_N, weights=parts.residual_N, minlength=n_groups)
+        score_J = sum_within(parts.residual_N, group_N, n_groups)
         score_K = x_NK.T @ parts.residual_N - penalty_K * g - parts.centre_JK.T @ score_J
         # Exact collinearity has no unique step; the shortest one leaves the fit well defined.
         dg = np.linalg.lstsq(parts.slope_information_KK, score_K, rcond=None)[0]
@@ -109,7 +109,7 @@ def slope_influence(
         return np.zeros((n_clusters, 0))
     score_NK = fit.residual_N[:, None] * (x_NK - fit.centre_JK[group_N])
     score_CK = sum_within(score_NK, cluster_N, n_clusters)
-    share_C = np.bincount(cluster_N, weights=weight_N, minlength=n_clusters) / weight_N.sum()
+    share_C = sum_within(weight_N, cluster_N, n_clusters) / weight_N.sum()
     score_CK -= share_C[:, None] * (fit.penalty_K * fit.slope_K)
     influence: Floats = score_CK @ np.linalg.pinv(fit.slope_information_KK, hermitian=True)
     return influence
@@ -125,7 +125,7 @@ def intercept_influence(
     """Influence functions of the intercepts summed within clusters: (C, J)."""
     n_groups = len(fit.intercept_J)
     cell_N = cluster_N * n_groups + group_N
-    score = np.bincount(cell_N, weights=fit.residual_N, minlength=n_clusters * n_groups)
+    score = sum_within(fit.residual_N, cell_N, n_clusters * n_groups)
     own_CJ = score.reshape(n_clusters, n_groups) / fit.information_J
     influence: Floats = own_CJ - slope_influence_CK @ fit.centre_JK.T
     return influence
@@ -153,7 +153,7 @@ def _step_parts(
 ) -> _StepParts:
     probability = expit(s_J[group_N] + x_NK @ g_K + offset_N)
     information_N = weight_N * probability * (1.0 - probability)
-    information_J = np.bincount(group_N, weights=information_N, minlength=n_groups)
+    information_J = sum_within(information_N, group_N, n_groups)
     weighted_NK = information_N[:, None] * x_NK
     sums_JK = sum_within(weighted_NK, group_N, n_groups)
     centre_JK = sums_JK / np.maximum(information_J, 1e-300)[:, None]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.stats.bootstrap import bca_interval, sign_flip_p
-from modeldiff_harness.stats.clusters import ClusterLabels, cluster_index
+from modeldiff_harness.stats.clusters import ClusterLabels, cluster_index, sum_within
 from modeldiff_harness.stats.estimates import (
     Floats,
     Ints,
@@ -243,7 +243,7 @@ def _clustered(
     if n_clusters == 1:
         return Undetermined("all items belong to one cluster", 1, delta)
     sizes_G = np.bincount(index, minlength=n_clusters).astype(np.float64)
-    sums_G = np.bincount(index, weights=d, minlength=n_clusters)
+    sums_G = sum_within(d, index, n_clusters)
     pulls_G = sums_G - delta * sizes_G
     if float(np.abs(pulls_G).max()) <= 1e-12 * max(1.0, float(np.abs(d).max())):
         if np.ptp(d) == 0.0:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, logit
 
-from modeldiff_harness.stats.clusters import clustered_covariance
+from modeldiff_harness.stats.clusters import clustered_covariance, sum_within
 from modeldiff_harness.stats.estimates import Estimate, Floats, Ints, wald
 from modeldiff_harness.stats.logit import LogitFit, intercept_influence, slope_influence
 from modeldiff_harness.stats.pairfit_rows import Design, PairRows
@@ -61,7 +61,7 @@ class PartEstimates:
 
 def raw_parts(rows: PairRows, group_N: Ints, n_groups: int) -> RawParts:
     """Mean outcome of each group."""
-    totals = np.bincount(group_N, weights=rows.weight_N, minlength=n_groups)
+    totals = sum_within(rows.weight_N, group_N, n_groups)
     win_rate, influence = _means(rows.y_N, rows, group_N, totals)
     return RawParts(win_rate, influence)
 
@@ -70,7 +70,7 @@ def controlled_parts(
     rows: PairRows, design: Design, fit: LogitFit, group_N: Ints, n_groups: int
 ) -> ControlledParts:
     """Substance s_j and style g·(mean z of group j), each with its influences."""
-    totals = np.bincount(group_N, weights=rows.weight_N, minlength=n_groups)
+    totals = sum_within(rows.weight_N, group_N, n_groups)
     slope_CP = slope_influence(
         fit, design.x_NP, rows.weight_N, group_N, rows.cluster_N, rows.n_clusters
     )
@@ -78,10 +78,7 @@ def controlled_parts(
     style_J, style_CJ = _means(rows.z_NK @ per_unit, rows, group_N, totals)
     n_style = len(design.active_A)
     for column in range(n_style):
-        mean_J = (
-            np.bincount(group_N, weights=rows.weight_N * design.x_NP[:, column], minlength=n_groups)
-            / totals
-        )
+        mean_J = sum_within(rows.weight_N * design.x_NP[:, column], group_N, n_groups) / totals
         style_CJ = style_CJ + slope_CP[:, column : column + 1] * mean_J
     return ControlledParts(
         fit.intercept_J,
@@ -162,10 +159,10 @@ def _means(
 ) -> tuple[Floats, Floats]:
     """Weighted means within groups (J,) and their influences summed within clusters (C, J)."""
     n_groups = len(totals_J)
-    sums = np.bincount(group_N, weights=rows.weight_N * values_N, minlength=n_groups)
+    sums = sum_within(rows.weight_N * values_N, group_N, n_groups)
     mean_J = sums / totals_J
     pull_N = rows.weight_N * (values_N - mean_J[group_N])
     cell_N = rows.cluster_N * n_groups + group_N
-    cells = np.bincount(cell_N, weights=pull_N, minlength=rows.n_clusters * n_groups)
+    cells = sum_within(pull_N, cell_N, rows.n_clusters * n_groups)
     influence: Floats = cells.reshape(rows.n_clusters, n_groups) / totals_J
     return mean_J, influence

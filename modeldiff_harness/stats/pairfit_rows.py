@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -114,7 +114,7 @@ def pair_rows(
     n = len(y)
     if ((y < 0.0) | (y > 1.0)).any():
         raise UsageError("outcomes must lie in [0, 1]: 1 candidate, 0 baseline, 0.5 tie")
-    z = np.zeros((n, 0)) if style is None else np.asarray(style, np.float64)
+    z = np.zeros((n, 0)) if style is None else np.asarray(style, np.float64, order="F")
     if z.ndim != 2 or len(z) != n or not np.isfinite(z).all():
         raise UsageError(f"style must be finite with shape ({n}, features), not {z.shape}")
     names = tuple(feature_names or (f"feature_{k}" for k in range(z.shape[1])))
@@ -133,7 +133,8 @@ def pair_rows(
     index, n_clusters = cluster_index(clusters, n)
     rows = PairRows(y, z, names, z.shape[1] > 0, index, n_clusters, weight, place, bad, fixed)
     # Rows without weight must not count as battles or clusters.
-    return rows.take(weight > 0.0) if n else rows
+    kept = weight > 0.0
+    return replace(rows, weight_N=_mean_one(weight)) if kept.all() else rows.take(kept)
 
 
 def pair_design(rows: PairRows, ridge: float) -> Design:
@@ -141,11 +142,11 @@ def pair_design(rows: PairRows, ridge: float) -> Design:
     share_N = rows.weight_N / rows.weight_N.sum()
     rms = np.sqrt(share_N @ rows.z_NK**2)
     active = np.flatnonzero(rms > 0.0) if rows.fixed_K is None else np.zeros(0, np.int64)
-    columns = rows.z_NK[:, active] / rms[active]
+    columns = np.asfortranarray(rows.z_NK[:, active] / rms[active])
     penalty = np.full(len(active), ridge)
     has_position = rows.position_N is not None and np.ptp(rows.position_N) > 0.0
     if rows.position_N is not None and has_position:
-        columns = np.column_stack([columns, rows.position_N])
+        columns = np.asfortranarray(np.column_stack([columns, rows.position_N]))
         penalty = np.append(penalty, 0.0)
     offset = np.zeros(len(rows.y_N)) if rows.fixed_K is None else rows.z_NK @ rows.fixed_K
     return Design(columns, penalty, offset, rms, active, bool(has_position))

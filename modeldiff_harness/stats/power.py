@@ -87,8 +87,9 @@ def elo_half_width(
     """Half width in Elo of the substance of `n_prompts` prompts, each judged in both orders.
 
     173.72·z·√(v·(1+ρ)/2·VIF/n)/(p(1-p)) with v = p(1-p) - tie_rate/4, ρ the correlation of the two
-    orders of a prompt (1: the second order adds nothing) and VIF what adjusting for style costs. The
-    defaults are planning values for chat judgments: ±64 at 100 prompts, ±28 at 500, ±14 at 2,000.
+    orders of a prompt (1: the second order adds nothing) and VIF what adjusting for style costs.
+    The defaults are planning values for chat judgments: about ±63 at 100 prompts, ±28 at 500, ±14
+    at 2,000.
     """
     check_confidence(confidence)
     if n_prompts < 1 or not 0 < win_rate < 1 or not -1 <= order_correlation <= 1:
