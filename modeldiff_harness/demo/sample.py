@@ -1,0 +1,76 @@
+"""Draw on-policy answers of the base model to the training prompts, plain and steered.
+
+    python -m modeldiff_harness.demo.convert build/smollm2
+    python -m modeldiff_harness.demo.sample --base build/smollm2 --out build/samples
+
+Resumes where it stopped. About 1,900 answers of 64 tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from modeldiff_harness.demo.generate import Request, generate, load_base
+from modeldiff_harness.demo.records import TRAIN_PROMPTS, read_jsonl
+from modeldiff_harness.demo.steering import steerings
+
+N_PLAIN = 2
+N_TOKENS = 64
+BATCH_SIZE = 96
+SEED = 20
+TEMPERATURES = {"plain": 0.8, "steered": 0.4}
+TOP_K = 40
+
+
+def requests(prompts: list[dict[str, Any]], *, steered: bool) -> list[Request]:
+    """Return what to sample; keys are `prompt_id|way`."""
+    if not steered:
+        return [
+            Request(f"{p['prompt_id']}|plain-{n}", p["prompt"])
+            for p in prompts
+            for n in range(N_PLAIN)
+        ]
+    return [
+        Request(f"{p['prompt_id']}|{way.name}", p["prompt"], way.system, way.opening)
+        for p in prompts
+        for way in steerings(p)
+    ]
+
+
+def sample(base: Path, out: Path) -> None:
+    """Write `plain.jsonl` and `steered.jsonl` of {prompt_id, way, answer, ended} into `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    prompts = read_jsonl(TRAIN_PROMPTS)
+    model, tokenizer = load_base(base)
+    for name, steered in (("plain", False), ("steered", True)):
+        path = out / f"{name}.jsonl"
+        wanted = requests(prompts, steered=steered)
+        n_drawn = len(read_jsonl(path)) if path.exists() else 0
+        done = -(-n_drawn // BATCH_SIZE) if n_drawn == len(wanted) else n_drawn // BATCH_SIZE
+        batches = generate(
+            model, tokenizer, wanted, n_tokens=N_TOKENS, batch_size=BATCH_SIZE,
+            temperature=TEMPERATURES[name], top_k=TOP_K, seed=SEED + steered, first_batch=done,
+        )  # fmt: skip
+        with path.open("a", encoding="utf-8") as stream:
+            for number, answers in enumerate(batches, start=done):
+                for answer in answers:
+                    prompt_id, way = answer.key.split("|", 1)
+                    record = {"prompt_id": prompt_id, "way": way, "answer": answer.text}
+                    stream.write(
+                        json.dumps(record | {"ended": answer.ended}, ensure_ascii=False) + "\n"
+                    )
+                stream.flush()
+                os.fsync(stream.fileno())
+                print(f"{name}: {(number + 1) * BATCH_SIZE} of {len(wanted)}", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    sample(arguments.base, arguments.out)
