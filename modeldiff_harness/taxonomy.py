@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import yaml
 
@@ -186,7 +186,7 @@ def _parse_capability(class_key: str, key: str, body: object) -> Capability:
         include=_text(fields["include"], f"{where}.include"),
         exclude=_text(fields["exclude"], f"{where}.exclude"),
         examples=tuple(_text(item, f"{where}.examples") for item in examples),
-        emphasis=cast("Emphasis", emphasis),
+        emphasis=emphasis,
     )
 
 

@@ -100,7 +100,7 @@ def test_a_near_miss_names_the_capability_that_was_meant() -> None:
 
 
 def test_a_far_miss_lists_what_is_known() -> None:
-    with pytest.raises(UsageError, match="known: .*self_reference"):
+    with pytest.raises(UsageError, match=r"known: .*self_reference"):
         load_taxonomy().capability("zzzz")
 
 
