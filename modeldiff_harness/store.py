@@ -173,7 +173,7 @@ class Store:
             )
         return ready
 
-    def keys(self) -> Iterator[tuple[str, str]]:
+    def finished(self) -> Iterator[tuple[str, str]]:
         """Yield (verb, key) of every finished object."""
         for manifest in sorted(self.objects.glob(f"*/*/{_MANIFEST}")):
             if "." not in manifest.parent.name:
@@ -182,7 +182,7 @@ class Store:
     def verify(self) -> list[Problem]:
         """Re-read every finished object's files against the digests in its manifest."""
         problems = []
-        for verb, key in self.keys():
+        for verb, key in self.finished():
             folder = self.folder(verb, key)
             manifest = self._manifest(folder)
             if manifest is None:

@@ -1,4 +1,4 @@
-"""The options of a run, shared by `evaluate` and the stage commands: lm-eval's names where they exist.
+"""The options of a run, shared by `evaluate` and the stage commands, with lm-eval's names.
 
 Dashes are accepted for underscores; lists are given by comma or by space.
 """

@@ -18,7 +18,7 @@ __all__ = ["gc", "verify"]
 def verify(fix: bool) -> None:
     """Re-read every stored object against the digests in its manifest."""
     store = Store(default_store_folder())
-    n_objects = sum(1 for _ in store.keys())
+    n_objects = sum(1 for _ in store.finished())
     problems = store.verify()
     if not problems:
         click.echo(f"{n_objects} objects, all intact.")
