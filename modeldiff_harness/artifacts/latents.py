@@ -30,9 +30,11 @@ __all__ = [
     "LatentOwners",
     "LatentScores",
     "Normaliser",
+    "NullMatch",
     "OwnerRule",
     "ProfileRow",
     "ScoreColumn",
+    "ScorePass",
     "SimpleControl",
     "SimpleControls",
     "TokenWindow",
@@ -241,6 +243,35 @@ class LatentExamples:
     activations_EW: Floats
     template_share_L: Doubles
     """Share of a latent's activation mass on template control tokens; > 0.5 = template latent."""
+
+
+@dataclass(frozen=True)
+class ScorePass:
+    """What one pass over the held-out tokens gives: numbers and examples."""
+
+    SCHEMA_VERSION: ClassVar[int] = 1
+
+    scores: LatentScores
+    examples: LatentExamples
+
+
+@dataclass(frozen=True)
+class NullMatch:
+    """The factor on the null twin's adapter that gives it the real pair's difference energy."""
+
+    SCHEMA_VERSION: ClassVar[int] = 1
+
+    reference: str
+    """Model both differences are measured from."""
+    model: str
+    """Model whose difference is matched."""
+    twin: str
+    adapter_scale: float
+    target_energy: float
+    """‖x^model − x^reference‖²/‖x^reference‖² on the matching documents."""
+    matched_energy: float
+    """The same for the scaled twin; it differs from the target where the search stopped."""
+    n_tokens: int
 
 
 @dataclass(frozen=True)
