@@ -1,0 +1,241 @@
+"""The report of a pair: what report.json holds, in the order a reviewer reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from modeldiff_harness.artifacts.benchmarks import BenchmarkItem, BenchmarkRow, TaskFailure
+from modeldiff_harness.artifacts.estimates import Estimate
+from modeldiff_harness.artifacts.latents import (
+    CapabilityProfile,
+    DictionaryQuality,
+    DifferenceEnergy,
+    SimpleControl,
+    TokenWindow,
+)
+from modeldiff_harness.artifacts.models import ComparabilityCheck, ModelIdentity
+from modeldiff_harness.artifacts.preferences import PreferenceCategory, StyleEffect
+
+__all__ = [
+    "BenchmarksSection",
+    "CapabilityRow",
+    "DictionaryReport",
+    "LatentReport",
+    "LatentsSection",
+    "Lens",
+    "PairReport",
+    "PreferencesSection",
+    "Provenance",
+    "Report",
+    "StageRecord",
+]
+
+ArmStatus = Literal["measured", "not measured"]
+
+
+@dataclass(frozen=True)
+class PairReport:
+    """The two models, their ancestor and their null twin."""
+
+    baseline: ModelIdentity
+    candidate: ModelIdentity
+    base: ModelIdentity | None = None
+    null_twin: ModelIdentity | None = None
+
+
+@dataclass(frozen=True)
+class BenchmarksSection:
+    """The benchmark arm."""
+
+    status: ArmStatus
+    reason: str = ""
+    """Why it was not measured, or empty."""
+    rows: tuple[BenchmarkRow, ...] = ()
+    failures: tuple[TaskFailure, ...] = ()
+    gateable: bool = False
+    limit: float | None = None
+    flipped: tuple[BenchmarkItem, ...] = ()
+    """Items of primary metrics that were fixed or broken, a few a task."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PreferencesSection:
+    """The preference arm; all Elo numbers are candidate − baseline."""
+
+    status: ArmStatus
+    reason: str = ""
+    judge: str = ""
+    judge_kind: str = ""
+    feature_set: str = ""
+    raw_elo: Estimate | None = None
+    substance_elo: Estimate | None = None
+    style_elo: Estimate | None = None
+    dispersion_elo: Estimate | None = None
+    win_rate: Estimate | None = None
+    style_effects: tuple[StyleEffect, ...] = ()
+    sensitivity: dict[str, Estimate] = field(default_factory=dict)
+    n_battles: int = 0
+    n_prompts: int = 0
+    n_invalid: int = 0
+    tie_rate: float | None = None
+    flags: tuple[str, ...] = ()
+    categories: tuple[PreferenceCategory, ...] = ()
+    heterogeneity_p: float | None = None
+    gateable: bool = False
+
+
+@dataclass(frozen=True)
+class DictionaryReport:
+    """One trained dictionary with its quality and what each rule found."""
+
+    dictionary_id: str
+    design: str
+    learner: str
+    replicate: int
+    models: tuple[str, ...]
+    sites: tuple[str, ...]
+    n_latents: int
+    k: int
+    n_train_tokens: int
+    fve: dict[str, float]
+    fve_delta: dict[str, float]
+    l0: float
+    dead_fraction: float
+    quality: DictionaryQuality
+    counts: dict[str, dict[str, int]]
+    """Rule → owner → number of latents."""
+    rules_skipped: dict[str, str]
+    """Rule → why it could not be applied."""
+    thresholds: dict[str, dict[str, float]]
+    """Rule → its thresholds."""
+    null_counts: dict[str, dict[str, int]] | None = None
+    """The same counts in the null run; None when there was none."""
+    null_adapter_scale: float | None = None
+    """Factor on the null twin's adapter that matched its difference energy."""
+
+
+@dataclass(frozen=True)
+class LatentReport:
+    """One latent that some rule gives to a model, or a labelled decoy."""
+
+    dictionary_id: str
+    id: int
+    owner: str
+    """Under the run's rule."""
+    owners: dict[str, str]
+    """Rule → owner."""
+    delta_norm: float | None
+    nu_eps: float | None
+    nu_r: float | None
+    label: str
+    category: str | None
+    """Taxonomy key; None = uninterpretable."""
+    reason: str
+    test_metric: str
+    test_score: Estimate | None
+    rank: int
+    """1 = farthest from the shared mode among the owner's latents."""
+    n_active_tokens: int
+    decoy: bool
+    columns: dict[str, float]
+    """Columns of extra scorers, by name."""
+    examples: tuple[TokenWindow, ...] = ()
+
+
+@dataclass(frozen=True)
+class LatentsSection:
+    """The latent arm; exploratory, never gating by default."""
+
+    status: ArmStatus
+    reason: str = ""
+    rule: str = ""
+    dictionaries: tuple[DictionaryReport, ...] = ()
+    latents: tuple[LatentReport, ...] = ()
+    profile: CapabilityProfile | None = None
+    difference_energy: tuple[DifferenceEnergy, ...] = ()
+    controls: tuple[SimpleControl, ...] = ()
+    extra_columns: dict[str, str] = field(default_factory=dict)
+    """Column of a plugin's scorer → its meaning and unit."""
+    n_corpus_tokens: int = 0
+    corpus_authors: dict[str, int] = field(default_factory=dict)
+    """Documents by author."""
+
+
+@dataclass(frozen=True)
+class Lens:
+    """What one arm says of one capability."""
+
+    status: Literal["measured", "not measured"]
+    effect: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    unit: str = ""
+    sign: Literal["up", "down", "unclear"] | None = None
+    """From the interval: up when lower > 0, down when upper < 0."""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class CapabilityRow:
+    """One capability through the three lenses."""
+
+    capability: str
+    class_key: str
+    benchmark: Lens
+    preference: Lens
+    latents: Lens
+    agreement: Literal["agree", "conflict", "unclear", "not measured"]
+    reading: str
+    """One sentence that says which lenses were compared and why, or why not."""
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage of the run."""
+
+    verb: str
+    title: str
+    key: str
+    state: str
+    """reused, computed or shipped."""
+    seconds: float
+    """Wall time of the computation, also when it was reused."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What it takes to run this again, and what it cost."""
+
+    command: str
+    config: dict[str, Any]
+    """As resolved."""
+    as_passed: dict[str, Any]
+    versions: dict[str, str]
+    machine: dict[str, str]
+    stages: tuple[StageRecord, ...]
+    date: str
+    seconds: float
+    smoke: bool
+    """True when any limit makes the run not gateable."""
+    shipped: tuple[str, ...] = ()
+    """Inputs that came with the package instead of being computed, and how to make them."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything `mdh evaluate` found about a pair; every delta is candidate − baseline."""
+
+    SCHEMA_VERSION: ClassVar[int] = 1
+
+    schema_version: int
+    pair: PairReport
+    comparability: tuple[ComparabilityCheck, ...]
+    summary: tuple[str, ...]
+    """Three sentences: largest confirmed loss, largest confirmed gain, style's part."""
+    benchmarks: BenchmarksSection
+    preferences: PreferencesSection
+    latents: LatentsSection
+    capabilities: tuple[CapabilityRow, ...]
+    provenance: Provenance
