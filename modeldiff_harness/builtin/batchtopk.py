@@ -1,0 +1,386 @@
+"""Dictionary learner `batchtopk`: a BatchTopK crosscoder with sparse gradients (method §2)."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modeldiff_harness.artifacts import TrainedDictionary, View
+from modeldiff_harness.contracts import ActivationStream, Runtime, TrainStepEvent
+from modeldiff_harness.errors import RunError, UsageError, did_you_mean
+from modeldiff_harness.latents.checkpoint import Checkpoint, Checkpoints
+from modeldiff_harness.latents.crosscoder import (
+    Auxiliary,
+    LossTerms,
+    Parameters,
+    Workspace,
+    loss_and_gradients,
+)
+from modeldiff_harness.latents.encode import InferenceWeights
+from modeldiff_harness.latents.initialise import initial_parameters
+from modeldiff_harness.latents.kernels import reference as kernels
+from modeldiff_harness.latents.threshold import calibrate_threshold
+
+__all__ = ["BatchTopK", "BatchTopKConfig", "batchtopk"]
+
+
+@dataclass(frozen=True)
+class BatchTopKConfig:
+    """Settings of `batchtopk`; the defaults trained well at 50–70 k tokens (method §10)."""
+
+    n_latents: int = 2304
+    k: int = 32
+    """Active latents a token, on average over a batch."""
+    k_anneal_factor: float = 4.0
+    """k starts at this multiple (at most n_latents) …"""
+    k_anneal_fraction: float = 0.3
+    """… and falls linearly to k over this share of the steps."""
+    steps: int = 600
+    batch_tokens: int = 1024
+    lr: float = 4e-3
+    warmup_fraction: float = 0.05
+    """Share of the steps over which the learning rate rises linearly."""
+    decay_fraction: float = 0.2
+    """Share of the steps over which it falls linearly to zero at the end."""
+    aux_weight: float = 1 / 32
+    aux_k: int | None = None
+    """Most dead latents a token in the auxiliary term; None: half the mean width."""
+    dead_after_tokens: int | None = None
+    """Unselected for so many training tokens = dead; None: 5 % of the run (10 M of 200 M)."""
+    delta_weight: float = 0.0
+    """λ on the squared difference of two models' residuals; needs models of one width."""
+    clip_norm: float = 1.0
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    spike_factor: float = 10.0
+    """The run stops when a step's loss exceeds this multiple of its running mean."""
+    log_every: int = 10
+    checkpoint_every_seconds: float = 60.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("n_latents", "k", "steps", "batch_tokens", "log_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"batchtopk: {name} is {getattr(self, name)}; give 1 or more.")
+        if self.k > self.n_latents:
+            raise UsageError(f"batchtopk: k = {self.k} exceeds n_latents = {self.n_latents}.")
+        if self.k_anneal_factor < 1:
+            raise UsageError("batchtopk: k_anneal_factor is below 1; k falls, it does not rise.")
+        for name in ("k_anneal_fraction", "warmup_fraction", "decay_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"batchtopk: {name} must lie between 0 and 1.")
+
+    def k_at(self, step: int) -> float:
+        """Return the annealed k of step `step` (0-based)."""
+        highest = min(self.k * self.k_anneal_factor, self.n_latents)
+        length = self.k_anneal_fraction * self.steps
+        left = max(0.0, 1.0 - step / length) if length else 0.0
+        return self.k + (highest - self.k) * left
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of step `step` (0-based)."""
+        warmup, decay = self.warmup_fraction * self.steps, self.decay_fraction * self.steps
+        rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        fall = min(1.0, (self.steps - step) / decay) if decay else 1.0
+        return self.lr * min(rise, fall)
+
+
+def batchtopk(**config: Any) -> BatchTopK:
+    """Return the learner; unknown settings are refused with the nearest known name."""
+    known = [f.name for f in fields(BatchTopKConfig)]
+    for name in config:
+        if name not in known:
+            raise UsageError(f"batchtopk has no setting {name!r}.", hint=did_you_mean(name, known))
+    return BatchTopK(BatchTopKConfig(**config))
+
+
+class BatchTopK:
+    """A `DictionaryLearner`; see `BatchTopKConfig`."""
+
+    def __init__(self, config: BatchTopKConfig) -> None:
+        self.config = config
+
+    def fit(
+        self,
+        stream: ActivationStream,
+        *,
+        dictionary_id: str,
+        design: str,
+        replicate: int,
+        runtime: Runtime,
+    ) -> TrainedDictionary:
+        """Train on split "train", set θ on split "calibrate", return the inference form.
+
+        The same stream, configuration and replicate give the same weights on one machine, whether
+        or not the run was cut in between.  Raises RunError on a loss that is not finite or
+        spikes; the last good checkpoint stays in `runtime.workdir`.
+        """
+        recipe = {
+            "learner": "batchtopk",
+            "config": {k: v for k, v in asdict(self.config).items() if k not in _RUNTIME_ONLY},
+            "dictionary_id": dictionary_id,
+            "replicate": replicate,
+            "views": [asdict(view) for view in stream.views],
+            "n_rows": stream.n_rows("train"),
+        }
+        runtime.workdir.mkdir(parents=True, exist_ok=True)
+        checkpoints = Checkpoints(runtime.workdir, recipe)
+        run = _Run.begin(self.config, stream, replicate, runtime.device)
+        found = checkpoints.latest()
+        if found is not None:
+            run.restore(found)
+        _train(run, stream, dictionary_id, checkpoints, runtime)
+        dictionary = _inference_form(run, stream, dictionary_id, design, replicate)
+        checkpoints.clear()
+        return dictionary
+
+
+_RUNTIME_ONLY = ("checkpoint_every_seconds",)
+_LOSS_MEMORY = 0.95
+"""Weight of the past in the running mean that spikes are measured against."""
+
+
+class _Run:
+    """The moving state of one training."""
+
+    def __init__(
+        self,
+        config: BatchTopKConfig,
+        parameters: Parameters,
+        views: tuple[View, ...],
+        shuffle_seed: int,
+    ) -> None:
+        self.config = config
+        self.views = views
+        self.shuffle_seed = shuffle_seed
+        widths = [view.width for view in views]
+        self.aux_k = config.aux_k or max(1, sum(widths) // len(widths) // 2)
+        self.dead_after = config.dead_after_tokens or max(
+            config.batch_tokens, config.steps * config.batch_tokens // 20
+        )
+        self.parameters = parameters
+        pairs = _difference_pairs(views) if config.delta_weight else ()
+        self.workspace = Workspace.of(parameters, widths, pairs, config.batch_tokens)
+        self.adam = kernels.Adam(
+            parameters.tensors(), betas=(config.adam_beta1, config.adam_beta2)
+        )
+        self.idle_tokens_L = torch.zeros(config.n_latents, dtype=torch.int64)
+        """Training tokens since each latent was last selected."""
+        self.step = 0
+        self.loss_mean: float | None = None
+        self.guess = 0.0
+        self.history: dict[str, list[float]] = {}
+        self.seconds_before = 0.0
+        self.started = time.monotonic()
+
+    @classmethod
+    def begin(
+        cls, config: BatchTopKConfig, stream: ActivationStream, replicate: int, device: str
+    ) -> _Run:
+        shuffle_seed = config.seed * 1_000_003 + replicate
+        first = next(stream.shuffled("train", config.batch_tokens, seed=shuffle_seed))
+        parameters = initial_parameters(
+            [view.width for view in stream.views],
+            config.n_latents,
+            first.acts,
+            seed=(config.seed, replicate),
+            device=device,
+        )
+        return cls(config, parameters, stream.views, shuffle_seed)
+
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def dead(self) -> Tensor:
+        return (self.idle_tokens_L >= self.dead_after).nonzero().squeeze(1)
+
+    def advance(self, acts_TC: Tensor) -> dict[str, float]:
+        """Take one optimiser step; return its terms and counters."""
+        config = self.config
+        k = config.k_at(self.step)
+        dead = self.dead()
+        auxiliary = None
+        if config.aux_weight:
+            auxiliary = Auxiliary(config.aux_weight, self.aux_k, dead.to(acts_TC.device))
+        result = loss_and_gradients(
+            self.parameters,
+            acts_TC,
+            self.workspace,
+            kernels,
+            n_keep=round(k * config.batch_tokens),
+            guess=self.guess,
+            delta_weight=config.delta_weight,
+            auxiliary=auxiliary,
+        )
+        self._refuse_spike(result.terms)
+        gradients = self.workspace.gradients.tensors()
+        gradient_norm = kernels.clip_(gradients, config.clip_norm)
+        learning_rate = config.learning_rate_at(self.step)
+        self.adam.step(gradients, learning_rate=learning_rate)
+        self.idle_tokens_L += config.batch_tokens
+        self.idle_tokens_L[result.support.latent_N.to("cpu")] = 0
+        self.guess = 0.9 * result.support.smallest
+        self.step += 1
+        return _logged(result.terms) | {
+            "l0": result.support.latent_N.shape[0] / config.batch_tokens,
+            "n_dead": float(dead.shape[0]),
+            "k": k,
+            "lr": learning_rate,
+            "gradient_norm": gradient_norm,
+        }
+
+    def _refuse_spike(self, terms: LossTerms) -> None:
+        total = terms.total
+        mean = self.loss_mean
+        if total != total or total == float("inf"):
+            problem = "is not finite"
+        elif mean is not None and total > self.config.spike_factor * mean:
+            problem = f"jumped to {total:.3g} from about {mean:.3g}"
+        else:
+            self.loss_mean = (
+                total if mean is None else _LOSS_MEMORY * mean + (1 - _LOSS_MEMORY) * total
+            )
+            return
+        raise RunError(
+            f"batchtopk: the loss {problem} at step {self.step}; the last good checkpoint is kept.",
+            hint=f"Lower its `lr` (now {self.config.lr:g}).",
+        )
+
+    def checkpoint(self) -> Checkpoint:
+        names = [field.name for field in fields(Parameters)]
+        tensors = dict(zip(names, self.parameters.tensors(), strict=True))
+        tensors |= {f"adam.{k}": v for k, v in self.adam.state().items()}
+        tensors["idle_tokens_L"] = self.idle_tokens_L
+        state = {
+            "loss_mean": self.loss_mean,
+            "guess": self.guess,
+            "history": self.history,
+            "seconds": self.seconds,
+        }
+        return Checkpoint(self.step, tensors, state)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        for field in fields(Parameters):
+            getattr(self.parameters, field.name).copy_(checkpoint.tensors[field.name])
+        prefix = "adam."
+        self.adam.restore(
+            {k[len(prefix) :]: v for k, v in checkpoint.tensors.items() if k.startswith(prefix)}
+        )
+        self.idle_tokens_L.copy_(checkpoint.tensors["idle_tokens_L"])
+        self.step = checkpoint.step
+        self.loss_mean = checkpoint.state["loss_mean"]
+        self.guess = checkpoint.state["guess"]
+        self.history = checkpoint.state["history"]
+        self.seconds_before = checkpoint.state["seconds"]
+
+
+def _train(
+    run: _Run,
+    stream: ActivationStream,
+    dictionary_id: str,
+    checkpoints: Checkpoints,
+    runtime: Runtime,
+) -> None:
+    """Take the steps that are left, logging and checkpointing on the way."""
+    config = run.config
+    batches = stream.shuffled(
+        "train", config.batch_tokens, seed=run.shuffle_seed, start_step=run.step
+    )
+    saved = time.monotonic()
+    clock, clock_step = time.monotonic(), run.step
+    title = f"train {dictionary_id}"
+    with runtime.progress.task(title, config.steps, unit="step", done=run.step) as task:
+        for batch in itertools.islice(batches, config.steps - run.step):
+            acts_TC = torch.cat([a.to(runtime.device) for a in batch.acts], dim=1)
+            terms = run.advance(acts_TC)
+            task.advance(1)
+            if run.step % config.log_every == 0 or run.step == config.steps:
+                terms["fve"] = 1.0 - terms["recon"] / _spread(acts_TC, run.workspace)
+                for name, value in ({"step": float(run.step)} | terms).items():
+                    run.history.setdefault(name, []).append(value)
+                now = time.monotonic()
+                speed = (run.step - clock_step) * config.batch_tokens / max(now - clock, 1e-9)
+                clock, clock_step = now, run.step
+                task.note(f"loss {terms['total']:.3f}, FVE {terms['fve']:.2f}")
+                runtime.on_train_step(
+                    TrainStepEvent(dictionary_id, run.step, config.steps, speed, terms)
+                )
+            if time.monotonic() - saved >= config.checkpoint_every_seconds:
+                checkpoints.save(run.checkpoint())
+                saved = time.monotonic()
+
+
+def _spread(acts_TC: Tensor, workspace: Workspace) -> float:
+    """Return what `recon` would be if every view were predicted by the batch's mean."""
+    return float((acts_TC.var(dim=0, correction=0) * workspace.inverse_width_C).sum())
+
+
+def _logged(terms: LossTerms) -> dict[str, float]:
+    logged = {"total": terms.total, "recon": terms.recon, "aux": terms.aux}
+    if terms.delta_weight:
+        logged["delta"] = terms.delta
+    return logged
+
+
+def _difference_pairs(views: tuple[View, ...]) -> tuple[tuple[int, int], ...]:
+    """Return the pairs of views of two models at one site; UsageError when widths differ."""
+    pairs = [
+        (a, b)
+        for a, b in itertools.combinations(range(len(views)), 2)
+        if views[a].site == views[b].site and views[a].model != views[b].model
+    ]
+    for a, b in pairs:
+        if views[a].width != views[b].width:
+            raise UsageError(
+                f"batchtopk: delta_weight needs models of one width; {views[a].model} has "
+                f"{views[a].width}, {views[b].model} has {views[b].width}.",
+                hint="Set delta_weight to 0.",
+            )
+    return tuple(pairs)
+
+
+def _inference_form(
+    run: _Run, stream: ActivationStream, dictionary_id: str, design: str, replicate: int
+) -> TrainedDictionary:
+    """Turn the trained parameters into the dictionary that every later stage reads."""
+    config, widths = run.config, [view.width for view in run.views]
+    parts: Mapping[str, list[Tensor]] = {
+        field.name: list(tensor.detach().cpu().split(widths, dim=-1))
+        for field, tensor in zip(fields(Parameters), run.parameters.tensors(), strict=True)
+        if field.name.endswith("C")
+    }
+    dictionary = TrainedDictionary(
+        dictionary_id=dictionary_id,
+        design=design,
+        learner="batchtopk",
+        replicate=replicate,
+        views=run.views,
+        encoders=tuple(e.t().contiguous().numpy() for e in parts["encoder_LC"]),
+        encoder_bias_L=run.parameters.encoder_bias_L.detach().cpu().numpy(),
+        decoders=tuple(d.contiguous().numpy() for d in parts["decoder_LC"]),
+        decoder_biases=tuple(b.contiguous().numpy() for b in parts["decoder_bias_C"]),
+        normalisers=stream.normalisers,
+        threshold=0.0,
+        k=config.k,
+        n_train_tokens=config.steps * config.batch_tokens,
+        n_steps=config.steps,
+        loss_history=run.history,
+        learner_config=asdict(config),
+        seconds=run.seconds,
+    )
+    weights = InferenceWeights.of(dictionary, dtype=torch.float64)
+    batches = stream.ordered(("calibrate",), config.batch_tokens)
+    threshold = calibrate_threshold(
+        weights,
+        (tuple(a.to(torch.float64) for a in batch.acts) for batch in batches),
+        k=config.k,
+        n_tokens=stream.n_rows("calibrate"),
+    )
+    return replace(dictionary, threshold=threshold, seconds=run.seconds)
