@@ -1,0 +1,11 @@
+"""The benchmark arm: one task and one model at a time, then paired statistics.
+
+records.py           the nouns of the arm: task, settings, model, one finished run
+tasks.py             the namespace of `--tasks`: lm-eval's names, ours, and the words of other arms
+lm_eval_adapter.py   the only module that imports lm_eval
+samples.py           lm-eval's sample rows ↔ typed rows
+pairing.py           two models' samples on the same items
+paired_rows.py       paired samples → rows with statistics
+bench.py             the verb: `bench_task` (stored task by task) and `pair_runs`
+export.py            lm-eval's own result files and table, with the pair rows beside
+"""

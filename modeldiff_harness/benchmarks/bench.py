@@ -1,0 +1,210 @@
+"""The verb `bench`: run one task with one model, then pair two models' runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modeldiff_harness.artifacts import BenchmarkResults, TaskFailure
+from modeldiff_harness.benchmarks.paired_rows import (
+    AggregationLookup,
+    PairedTask,
+    correct_for_multiplicity,
+    group_row,
+    pair_task,
+)
+from modeldiff_harness.benchmarks.records import BenchModel, BenchSettings, BenchTask, TaskRun
+from modeldiff_harness.benchmarks.samples import read_samples
+from modeldiff_harness.contracts import Runtime
+from modeldiff_harness.errors import MdhError, RunError
+
+__all__ = ["bench_task", "keep_failure", "pair_runs", "safe_file_name"]
+
+
+def bench_task(
+    task: BenchTask, model: BenchModel, settings: BenchSettings, *, runtime: Runtime
+) -> TaskRun:
+    """Run one task with one model through lm-eval; sample rows go to the work folder.
+
+    Raises UsageError for an unknown backend or a target outside the choices, RunError when the data
+    cannot be had or the model fails.
+    """
+    from modeldiff_harness.benchmarks import lm_eval_adapter
+
+    raw = lm_eval_adapter.run_task(task, model, settings, runtime)
+    (name,) = raw.results["results"]
+    lines = (json.dumps(row, ensure_ascii=False) for row in raw.samples)
+    path = runtime.workdir / "samples.jsonl"
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    counts = raw.results["n-samples"][name]
+    return TaskRun(
+        task=name,
+        model=model.name,
+        source=task.source,
+        capability=task.capability,
+        version=str(raw.results["versions"].get(name)),
+        output_type=raw.output_type,
+        num_fewshot=raw.results["n-shot"].get(name),
+        limit=settings.limit,
+        n_docs=counts["effective"],
+        n_docs_total=counts["original"],
+        higher_is_better=raw.results["higher_is_better"].get(name, {}),
+        aggregations=raw.aggregations,
+        cluster_field=raw.cluster_field,
+        seeds=settings.seeds,
+        lm_eval_version=lm_eval_adapter.version(),
+        chat_template_digest=raw.chat_template_digest,
+        warnings=raw.warnings,
+        lm_eval_results=raw.results,
+        shadows=task.shadows,
+        folder=runtime.workdir,
+    )
+
+
+def keep_failure(task: str, work: Callable[[], TaskRun]) -> TaskRun | TaskFailure:
+    """Run `work`; a failure that the harness can explain is kept so that other tasks go on."""
+    try:
+        return work()
+    except MdhError as error:
+        return TaskFailure(task, str(error))
+
+
+def pair_runs(
+    baseline_runs: Sequence[TaskRun],
+    candidate_runs: Sequence[TaskRun],
+    *,
+    pair: tuple[str, str],
+    runtime: Runtime,
+    failures: Iterable[TaskFailure] = (),
+    groups: Mapping[str, Sequence[str]] | None = None,
+    primary_metrics: Mapping[str, str] | None = None,
+    allow_unmatched: bool = False,
+    confidence: float = 0.95,
+    seed: int = 0,
+    aggregation: AggregationLookup | None = None,
+) -> BenchmarkResults:
+    """Pair two models' finished runs task by task; every delta is candidate − baseline.
+
+    `pair`: the models' names, (baseline, candidate).  `groups`: group → its leaves, each gets a
+    stratified row.  `primary_metrics`: task → "metric" or "metric,filter".  `aggregation`: lookup
+    of lm-eval's aggregations, by default its own.  A task that cannot be paired becomes a failure
+    and the others go on.
+    """
+    left, right = ({run.task: run for run in runs} for runs in (baseline_runs, candidate_runs))
+    failed = {failure.task: failure for failure in failures}
+    metrics = dict(primary_metrics or {})
+    paired: dict[str, PairedTask] = {}
+    notes: list[str] = []
+    order = list(dict.fromkeys([*left, *right]))
+    with runtime.progress.task("pair benchmarks", len(order), unit="task") as bar:
+        for task in order:
+            try:
+                paired[task] = _pair_one(
+                    task,
+                    left,
+                    right,
+                    aggregation=aggregation or _lm_eval_aggregation,
+                    primary=metrics.get(task),
+                    allow_unmatched=allow_unmatched,
+                    confidence=confidence,
+                    seed=seed,
+                )
+                notes += paired[task].notes
+            except MdhError as error:
+                failed.setdefault(task, TaskFailure(task, str(error)))
+            bar.advance()
+    rows = list(correct_for_multiplicity(row for task in paired.values() for row in task.rows))
+    for group, members in (groups or {}).items():
+        parts = [paired[member] for member in members if member in paired]
+        if len(parts) < len(members):
+            notes.append(f"{group}: no row, {len(members) - len(parts)} of its tasks failed")
+        elif (row := group_row(group, parts)) is not None:
+            rows.append(row)
+    runs = [*baseline_runs, *candidate_runs]
+    limits = {run.limit for run in runs if run.limit is not None}
+    if limits:
+        notes.insert(0, f"limit={max(limits):g}: smoke, not gateable")
+    notes += _run_notes(pair, left, right)
+    for side, name in zip((left, right), _distinct(pair), strict=True):
+        for task in paired:
+            target = runtime.workdir / f"samples_{safe_file_name(task)}_{name}.jsonl"
+            shutil.copyfile(side[task].samples_path, target)
+    return BenchmarkResults(
+        rows=tuple(rows),
+        items=tuple(item for task in paired.values() for item in task.items),
+        failures=tuple(failed.values()),
+        limit=max(limits) if limits else None,
+        task_sources={run.task: run.source for run in runs},
+        lm_eval_version=runs[0].lm_eval_version if runs else "",
+        seeds=runs[0].seeds if runs else (),
+        notes=tuple(dict.fromkeys(notes)),
+        lm_eval_results={
+            name: _merge(side.values())
+            for name, side in zip(_distinct(pair, raw=True), (left, right), strict=True)
+        },
+        folder=runtime.workdir,
+    )
+
+
+def _pair_one(
+    task: str,
+    left: Mapping[str, TaskRun],
+    right: Mapping[str, TaskRun],
+    **options: Any,
+) -> PairedTask:
+    if task not in left or task not in right:
+        missing = "candidate" if task in left else "baseline"
+        raise RunError(f"task {task!r} has no run of the {missing}.")
+    runs = left[task], right[task]
+    samples = tuple(read_samples(run.samples_path, run.cluster_field) for run in runs)
+    return pair_task(*runs, (samples[0], samples[1]), **options)
+
+
+def _lm_eval_aggregation(name: str) -> Callable[[list[Any]], float] | None:
+    from modeldiff_harness.benchmarks import lm_eval_adapter
+
+    return lm_eval_adapter.aggregation(name)
+
+
+def _run_notes(
+    pair: tuple[str, str], left: Mapping[str, TaskRun], right: Mapping[str, TaskRun]
+) -> list[str]:
+    notes = []
+    for name, side in zip(pair, (left, right), strict=True):
+        for run in side.values():
+            notes += [f"{run.task} ({name}): {warning}" for warning in run.warnings]
+            if run.shadows:
+                notes.append(f"{run.task}: {run.source} replaces the task of {run.shadows}")
+    return notes
+
+
+def _merge(runs: Iterable[TaskRun]) -> dict[str, Any]:
+    """Join single-task results into one dictionary of lm-eval's shape."""
+    merged: dict[str, Any] = {}
+    for run in runs:
+        for key, value in run.lm_eval_results.items():
+            if isinstance(value, dict):
+                merged.setdefault(key, {}).update(value)
+            else:
+                merged[key] = value
+    return merged
+
+
+def _distinct(pair: tuple[str, str], *, raw: bool = False) -> tuple[str, str]:
+    """Two names that differ, also when a model is compared with itself."""
+    first, second = pair if raw else (safe_file_name(pair[0]), safe_file_name(pair[1]))
+    return (first, second) if first != second else (first, f"{second}_again")
+
+
+def safe_file_name(name: str) -> str:
+    """Return `name` without the characters that file systems refuse."""
+    return re.sub(r'["<>:/|\\?*\[\]\s]+', "__", name)
+
+
+def samples_file(results: BenchmarkResults, task: str, model: str) -> Path:
+    """Return the sample file of `task` under `model` in the artifact's folder."""
+    return results.folder / f"samples_{safe_file_name(task)}_{safe_file_name(model)}.jsonl"
