@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from modeldiff_harness.errors import UsageError
+from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined
+from modeldiff_harness.stats.paired import paired_binary, paired_difference
+from modeldiff_harness.stats.paired_binary import PairedCounts
+from modeldiff_harness.stats.stratified import stratified_difference
+
+
+def part(counts: PairedCounts) -> PairedEstimate:
+    result = paired_binary(counts)
+    assert isinstance(result, PairedEstimate)
+    return result
+
+
+SMALL, LARGE = part(PairedCounts(30, 10, 8, 2)), part(PairedCounts(300, 60, 20, 70))
+
+
+def test_item_weights_pool_and_equal_weights_average() -> None:
+    pooled = stratified_difference([SMALL, LARGE])
+    assert isinstance(pooled, PairedEstimate)
+    assert pooled.delta == pytest.approx((28 - 72) / 500)
+    assert (pooled.fixed, pooled.broken, pooled.n) == (28, 72, 500)
+    equal = stratified_difference([SMALL, LARGE], weighting="equal")
+    assert isinstance(equal, PairedEstimate)
+    assert equal.delta == pytest.approx((SMALL.delta + LARGE.delta) / 2)
+    assert equal.se == pytest.approx(math.hypot(SMALL.se, LARGE.se) / 2)
+
+
+def test_one_part_is_itself() -> None:
+    alone = stratified_difference([SMALL])
+    assert isinstance(alone, PairedEstimate)
+    assert (alone.delta, alone.se) == pytest.approx((SMALL.delta, SMALL.se))
+    assert (alone.lower, alone.upper) == pytest.approx((SMALL.lower, SMALL.upper))
+
+
+def test_simulated_coverage() -> None:
+    rng = np.random.default_rng(0)
+    hits, truth = 0, (0.05 * 40 - 0.10 * 160) / 200
+    for _ in range(500):
+        parts = []
+        for n, p01, p10 in ((40, 0.15, 0.10), (160, 0.05, 0.15)):
+            fixed, broken, same = rng.multinomial(n, [p01, p10, 1 - p01 - p10])
+            parts.append(part(PairedCounts(int(same), 0, int(fixed), int(broken))))
+        group = stratified_difference(parts)
+        assert isinstance(group, PairedEstimate)
+        hits += group.lower <= truth <= group.upper
+    assert 0.93 <= hits / 500 <= 0.98
+
+
+def test_undetermined_parts_are_not_skipped() -> None:
+    nothing = paired_difference([], [])
+    assert isinstance(stratified_difference([SMALL, nothing]), Undetermined)
+    with pytest.raises(UsageError, match="at least one"):
+        stratified_difference([])
+    other = paired_binary(PairedCounts(3, 3, 1, 1), confidence=0.9)
+    with pytest.raises(UsageError, match="confidence"):
+        stratified_difference([SMALL, other])
+
+
+def test_degrees_of_freedom_by_welch_satterthwaite() -> None:
+    rng = np.random.default_rng(1)
+    parts = [paired_difference(*rng.normal(size=(2, n))) for n in (10, 30)]
+    group = stratified_difference(parts)
+    assert isinstance(group, PairedEstimate) and group.df is not None
+    assert 9 <= group.df <= 38
