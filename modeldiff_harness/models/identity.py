@@ -1,0 +1,123 @@
+"""What exactly a ModelRef is, by content: identities without loading weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from modeldiff_harness.artifacts import ModelIdentity, ModelRef
+from modeldiff_harness.errors import RunError
+from modeldiff_harness.models.digests import (
+    DigestCache,
+    digest_adapter,
+    digest_tokenizer,
+    digest_weights,
+)
+from modeldiff_harness.models.locate import LocatedModel, hub_errors, locate, locate_adapter
+from modeldiff_harness.models.templates import digest_template, template_of
+
+__all__ = ["default_dtype", "identify", "load_tokenizer"]
+
+
+def default_dtype(device: str) -> str:
+    """Return the type weights are run in when none is asked for: bfloat16 on CUDA, else float32."""
+    return "bfloat16" if device.startswith("cuda") else "float32"
+
+
+def identify(
+    ref: ModelRef, *, dtype: str = "float32", cache_dir: Path, offline: bool = False
+) -> ModelIdentity:
+    """Return the identity of `ref` run in `dtype`.
+
+    Content decides, not location: sha256 of local weights and configuration, the Hub commit, the
+    adapter's tensors and settings, its scale, the tokenizer and the chat template.  Digests of
+    unchanged files are remembered under `cache_dir`.
+
+    Raises UsageError or RunError as `locate` does, and RunError for a configuration that
+    transformers does not know.
+    """
+    located = locate(ref, cache_dir=cache_dir, offline=offline)
+    cache = DigestCache(cache_dir)
+    facts = _facts(located, cache, offline)
+    adapter_digest = None
+    if ref.adapter is not None:
+        adapter_digest = digest_adapter(locate_adapter(ref, offline=offline), cache)
+    weights = located.commit or located.content_digest
+    return ModelIdentity(
+        name=ref.name,
+        weights_digest=weights or digest_weights(Path(located.load_from), cache),
+        adapter_digest=adapter_digest,
+        adapter_scale=ref.adapter_scale if ref.adapter is not None else 1.0,
+        dtype=dtype,
+        source=located.source if ref.adapter is None else f"{located.source} + adapter",
+        **facts,
+    )
+
+
+def _facts(located: LocatedModel, cache: DigestCache, offline: bool) -> dict[str, Any]:
+    """Return what configuration and tokenizer say; remembered for folders on this machine."""
+
+    def compute() -> str:
+        return json.dumps(_read_facts(located, offline), sort_keys=True)
+
+    if located.commit is not None:
+        return dict(json.loads(compute()))
+    from transformers import __version__ as version
+
+    files = sorted(p for p in Path(located.load_from).iterdir() if p.is_file())
+    return dict(json.loads(cache.get(f"facts {version}", files, compute)))
+
+
+def _read_facts(located: LocatedModel, offline: bool) -> dict[str, Any]:
+    from transformers import AutoConfig
+
+    with hub_errors(located.source, offline) if located.commit else _plain_errors(located.source):
+        config = AutoConfig.from_pretrained(
+            located.load_from, revision=located.commit, local_files_only=offline
+        )
+    text = config.get_text_config()
+    tokenizer = load_tokenizer(located, offline=offline)
+    template = template_of(tokenizer)
+    return {
+        "architecture": (config.architectures or [type(config).__name__])[0],
+        "n_blocks": int(text.num_hidden_layers),
+        "width": int(text.hidden_size),
+        "vocab_size": int(text.vocab_size),
+        "tokenizer_digest": digest_tokenizer(tokenizer),
+        "chat_template_digest": digest_template(template) if template else None,
+    }
+
+
+def load_tokenizer(located: LocatedModel, *, offline: bool = False) -> Any:
+    """Return the tokenizer of a located model, padding on the left, without remote code."""
+    from transformers import AutoTokenizer
+
+    with hub_errors(located.source, offline) if located.commit else _plain_errors(located.source):
+        tokenizer = AutoTokenizer.from_pretrained(
+            located.load_from,
+            revision=located.commit,
+            local_files_only=offline,
+            padding_side="left",
+            trust_remote_code=False,
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+class _plain_errors:
+    """Turn what transformers raises over a bad folder into one line."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (ValueError, OSError, KeyError, TypeError)):
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise RunError(f"{self._source} cannot be opened: {line}") from error
+
+
