@@ -58,9 +58,7 @@ def test_every_field_comes_back(tmp_path: Path) -> None:
 
 
 def test_the_winner_follows_from_y_a(tmp_path: Path) -> None:
-    rows = [
-        {**ROW, "battle_id": str(y), "winner": None, "y_a": y} for y in (0, 0.2, 0.5, 0.9, 1.0)
-    ]
+    rows = [{**ROW, "battle_id": str(y), "winner": None, "y_a": y} for y in (0, 0.2, 0.5, 0.9, 1.0)]
     assert [b.winner for b in read(tmp_path, *rows).battles] == [
         "model_b",
         "model_b",
@@ -153,8 +151,8 @@ def test_the_format_is_recognised_or_asked_for(tmp_path: Path) -> None:
     other.write_text('{"question_id": 1, "winner": "model_a"}\n')
     with pytest.raises(UsageError, match=r"no importer recognises.*native"):
         import_battles(other, {"native": create()})
+    (tmp_path / "b.jsonl").write_text(json.dumps(ROW))
     with pytest.raises(UsageError, match="native2 recognise"):
-        (tmp_path / "b.jsonl").write_text(json.dumps(ROW))
         import_battles(tmp_path / "b.jsonl", {"native": create(), "native2": create()})
     with pytest.raises(UsageError, match="Did you mean 'native'"):
         import_battles(other, {"native": create()}, format="nativ")

@@ -99,9 +99,8 @@ def test_the_subset_is_even_over_capabilities_and_keeps_order(n: int) -> None:
 
 def test_a_smaller_subset_lies_in_a_larger_one() -> None:
     prompts = load_prompts()
-    assert set(p.prompt_id for p in select_prompts(prompts, 20)) < set(
-        p.prompt_id for p in select_prompts(prompts, 50)
-    )
+    small, large = select_prompts(prompts, 20), select_prompts(prompts, 50)
+    assert {p.prompt_id for p in small} < {p.prompt_id for p in large}
 
 
 def test_a_subset_of_none_is_refused() -> None:

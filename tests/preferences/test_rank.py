@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modeldiff_harness.artifacts import Battle, Battles, Estimate, PreferenceDeltas
+from modeldiff_harness.builtin.feature_lmarena import create as lmarena
+from modeldiff_harness.contracts import Runtime
+from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.preferences.rank import rank
+
+ELO = 400 / math.log(10)
+FEATURES = ("tokens", "headers", "list_items", "bold")
+
+
+def simulated(
+    n_prompts: int = 300,
+    *,
+    seed: int = 0,
+    substance: float = 0.3,
+    slopes: Sequence[float] = (1.5, 0.4, 0.0, -0.5),
+    judge_kind: str = "verifiable",
+    position: float = 0.0,
+    per_prompt: int = 2,
+    longer: float = 1.4,
+) -> Battles:
+    """Battles with planted substance and style effects; the candidate is on random sides."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(n_prompts):
+        for order in range(per_prompt):
+            ours = _counts(rng, longer)
+            theirs = _counts(rng, 1.0)
+            z = np.array([(ours[f] - theirs[f]) / (ours[f] + theirs[f] + 1) for f in FEATURES])
+            ours_first = bool(rng.integers(2))
+            log_odds = substance + z @ np.array(slopes) + (position if ours_first else -position)
+            won = rng.random() < 1 / (1 + math.exp(-log_odds))
+            tied = rng.random() < 0.1
+            rows.append(
+                Battle(
+                    battle_id=f"{i}.{order}",
+                    prompt_id=f"p{i}",
+                    model_a="c" if ours_first else "b",
+                    model_b="b" if ours_first else "c",
+                    winner="tie" if tied else "model_a" if won == ours_first else "model_b",
+                    judge="planted",
+                    judge_kind=judge_kind,
+                    order=order,
+                    style_a=ours if ours_first else theirs,
+                    style_b=theirs if ours_first else ours,
+                    categories=("even",) if i % 2 == 0 else ("odd",),
+                )
+            )
+    return Battles(tuple(rows), "planted", False, {})
+
+
+def _counts(rng: np.random.Generator, longer: float) -> dict[str, float]:
+    return {
+        "tokens": float(rng.poisson(80 * longer * rng.lognormal(0, 0.5))),
+        "headers": float(rng.poisson(0.7 * longer)),
+        "list_items": float(rng.poisson(2 * longer)),
+        "bold": float(rng.poisson(1.5)),
+    }
+
+
+def ranked(battles: Battles, baseline: str = "b", candidate: str = "c", **how) -> PreferenceDeltas:
+    how.setdefault("feature_set", lmarena())
+    return rank(battles, baseline=baseline, candidate=candidate, runtime=Runtime(), **how)
+
+
+def turned(row: Battle) -> Battle:
+    """The same battle written down with its sides exchanged."""
+    winner = {"model_a": "model_b", "model_b": "model_a"}.get(row.winner, row.winner)
+    return dataclasses.replace(
+        row,
+        model_a=row.model_b,
+        model_b=row.model_a,
+        winner=winner,
+        y_a=None if row.y_a is None else 1 - row.y_a,
+        response_a=row.response_b,
+        response_b=row.response_a,
+        style_a=row.style_b,
+        style_b=row.style_a,
+    )
+
+
+def close(ours: Estimate | None, theirs: Estimate | None, sign: int = 1) -> bool:
+    if ours is None or theirs is None:
+        return ours is theirs
+    ends = (theirs.lower, theirs.upper) if sign == 1 else (-theirs.upper, -theirs.lower)
+    return bool(
+        np.allclose(
+            (ours.estimate, ours.lower, ours.upper, ours.se),
+            (sign * theirs.estimate, *ends, theirs.se),
+            rtol=1e-6,
+            atol=1e-6,
+        )
+    )
+
+
+def oracle_rows(battles: Battles) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """y, z, position and cluster by hand, candidate c − baseline b."""
+    y, z, position, cluster = [], [], [], []
+    for row in battles.battles:
+        sign = 1 if row.model_a == "c" else -1
+        outcome = {"model_a": 1.0, "model_b": 0.0}.get(row.winner, 0.5)
+        y.append(outcome if sign == 1 else 1 - outcome)
+        a, b = row.style_a, row.style_b
+        z.append([sign * (a[f] - b[f]) / (a[f] + b[f] + 1) for f in FEATURES])
+        position.append(sign)
+        cluster.append(int(row.prompt_id[1:]))
+    return np.array(y), np.array(z), np.array(position), np.array(cluster)
+
+
+@pytest.mark.parametrize("judge_kind", ["verifiable", "human"])
+def test_the_parts_are_those_of_a_logistic_regression(judge_kind: str) -> None:
+    battles = simulated(judge_kind=judge_kind, position=0.4 if judge_kind == "human" else 0.0)
+    y, z, position, cluster = oracle_rows(battles)
+    design = np.column_stack([np.ones(len(y)), z])
+    if judge_kind == "human":
+        design = np.column_stack([design, position])
+    model = sm.GLM(y, design, family=sm.families.Binomial())
+    oracle = model.fit(
+        tol=1e-12, cov_type="cluster", cov_kwds={"groups": cluster, "use_correction": False}
+    )
+    deltas = ranked(battles, ridge=0.0)
+    s, g = oracle.params[0], oracle.params[1:5]
+    assert deltas.substance_elo.estimate == pytest.approx(ELO * s, rel=1e-6)
+    assert deltas.style_elo.estimate == pytest.approx(ELO * g @ z.mean(axis=0), rel=1e-6)
+    assert deltas.raw_elo.estimate == pytest.approx(ELO * math.log(y.mean() / (1 - y.mean())))
+    assert deltas.win_rate.estimate == pytest.approx(y.mean())
+    n_clusters = len(set(cluster))
+    se = ELO * oracle.bse[0] * math.sqrt(n_clusters / (n_clusters - 1))
+    assert deltas.substance_elo.se == pytest.approx(se, rel=1e-5)
+    rms = np.sqrt((z**2).mean(axis=0))
+    assert [e.coefficient for e in deltas.style_effects] == pytest.approx(list(g * rms), rel=1e-5)
+    assert [e.mean_shift for e in deltas.style_effects] == pytest.approx(list(z.mean(axis=0)))
+    assert sum(e.elo.estimate for e in deltas.style_effects) == pytest.approx(
+        deltas.style_elo.estimate
+    )
+    assert (deltas.n_battles, deltas.n_prompts, deltas.n_clusters) == (600, 300, 300)
+
+
+def test_the_parts_add_up_to_raw() -> None:
+    deltas = ranked(simulated())
+    parts = (deltas.substance_elo, deltas.style_elo, deltas.dispersion_elo)
+    assert sum(part.estimate for part in parts) == pytest.approx(deltas.raw_elo.estimate)
+
+
+def test_planted_substance_and_style_are_found() -> None:
+    deltas = ranked(simulated(3000, substance=0.3, seed=5))
+    # Ties pull every log-odds towards zero: P = 0.9·σ(·) + 0.05 has 0.9 of the slope at ½.
+    assert abs(deltas.substance_elo.estimate - 0.9 * ELO * 0.3) < 3 * deltas.substance_elo.se + 3
+    assert deltas.style_elo.lower > 0
+    by_name = {effect.feature: effect for effect in deltas.style_effects}
+    assert by_name["tokens"].coefficient > 0 > by_name["bold"].coefficient
+    assert by_name["tokens"].mean_shift > 0.05
+    assert abs(by_name["bold"].mean_shift) < 0.05
+
+
+@pytest.mark.parametrize("judge_kind", ["verifiable", "llm"])
+def test_swapping_the_pair_negates_every_delta(judge_kind: str) -> None:
+    battles = simulated(judge_kind=judge_kind, position=0.3)
+    there, back = ranked(battles), ranked(battles, "c", "b")
+    for name in ("raw_elo", "substance_elo", "style_elo", "dispersion_elo"):
+        assert close(getattr(there, name), getattr(back, name), -1), name
+    assert back.win_rate.estimate == pytest.approx(1 - there.win_rate.estimate)
+    assert back.win_rate.lower == pytest.approx(1 - there.win_rate.upper)
+    for ours, theirs in zip(there.style_effects, back.style_effects, strict=True):
+        assert close(ours.elo, theirs.elo, -1)
+        assert ours.mean_shift == pytest.approx(-theirs.mean_shift)
+        assert ours.coefficient == pytest.approx(theirs.coefficient)
+    for ours, theirs in zip(there.categories, back.categories, strict=True):
+        assert close(ours.raw_elo, theirs.raw_elo, -1)
+        assert close(ours.substance_elo, theirs.substance_elo, -1)
+        assert ours.q_value == pytest.approx(theirs.q_value)
+    assert there.sensitivity.keys() == back.sensitivity.keys()
+    assert all(close(there.sensitivity[k], back.sensitivity[k], -1) for k in there.sensitivity)
+    assert there.heterogeneity_p == pytest.approx(back.heterogeneity_p)
+    assert there.flags == back.flags
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_sides_and_order_of_rows_do_not_matter(dice: random.Random) -> None:
+    battles = simulated(60)
+    rows = [turned(row) if dice.random() < 0.5 else row for row in battles.battles]
+    dice.shuffle(rows)
+    there = ranked(battles)
+    back = ranked(dataclasses.replace(battles, battles=tuple(rows)))
+    for name in ("raw_elo", "substance_elo", "style_elo", "dispersion_elo"):
+        assert close(getattr(there, name), getattr(back, name)), name
+    assert (there.flags, there.tie_rate) == (back.flags, pytest.approx(back.tie_rate))
+
+
+def test_a_position_effect_is_not_taken_for_substance() -> None:
+    rows = simulated(2000, judge_kind="llm", substance=0.0, position=1.0, slopes=(0, 0, 0, 0))
+    # The candidate is first in two of three battles.
+    kept = tuple(b for i, b in enumerate(rows.battles) if b.model_a == "c" or i % 2)
+    deltas = ranked(dataclasses.replace(rows, battles=kept))
+    assert deltas.raw_elo.lower > 20
+    assert abs(deltas.substance_elo.estimate) < 3 * deltas.substance_elo.se
+
+
+def test_two_orders_of_a_prompt_are_one_cluster_unless_a_cluster_is_named() -> None:
+    battles = simulated(100)
+    assert ranked(battles).n_clusters == 100
+    rows = tuple(
+        dataclasses.replace(row, cluster_id=f"talk {int(row.prompt_id[1:]) // 2}")
+        for row in battles.battles
+    )
+    named = ranked(dataclasses.replace(battles, battles=rows))
+    assert (named.n_clusters, named.n_prompts) == (50, 100)
+
+
+def test_ties_count_a_half_and_a_sensitivity_row_drops_them() -> None:
+    outcomes = ["model_a"] * 60 + ["model_b"] * 20 + ["tie"] * 12 + ["both_bad"] * 8
+    deltas = ranked(plain(outcomes))
+    assert deltas.tie_rate == pytest.approx(0.2)
+    assert deltas.win_rate.estimate == pytest.approx(0.7)
+    assert deltas.raw_elo.estimate == pytest.approx(ELO * math.log(0.7 / 0.3))
+    assert deltas.sensitivity["ties_dropped"].estimate == pytest.approx(ELO * math.log(60 / 20))
+    assert deltas.sensitivity["both_bad_dropped"].estimate == pytest.approx(ELO * math.log(66 / 26))
+
+
+def plain(outcomes: Sequence[str], **fields) -> Battles:
+    """One battle a prompt, candidate always A, without answers or style counts."""
+    fields = {"judge": "people", "judge_kind": "reward_model", **fields}
+    rows = tuple(Battle(f"b{i}", f"p{i}", "c", "b", w, **fields) for i, w in enumerate(outcomes))
+    return Battles(rows, "plain", False, {})
+
+
+def test_missing_judgments_are_counted_and_never_ties() -> None:
+    deltas = ranked(plain(["model_a"] * 60 + ["model_b"] * 30 + ["invalid"] * 10))
+    assert (deltas.n_battles, deltas.n_invalid, deltas.tie_rate) == (90, 10, 0.0)
+    assert deltas.raw_elo.estimate == pytest.approx(ELO * math.log(2))
+    assert "missing_judgments:10" in deltas.flags
+    assert deltas.sensitivity["missing_as_ties"].estimate == pytest.approx(
+        ELO * math.log(0.65 / 0.35)
+    )
+    few = ranked(plain(["model_a", "model_b"] * 50 + ["invalid"]))
+    assert not any(flag.startswith("missing_judgments") for flag in few.flags)
+
+
+def test_graded_outcomes_are_used_where_given() -> None:
+    battles = plain(["model_a"] * 50)
+    rows = tuple(dataclasses.replace(row, y_a=0.75) for row in battles.battles)
+    deltas = ranked(dataclasses.replace(battles, battles=rows))
+    assert deltas.raw_elo.estimate == pytest.approx(ELO * math.log(3))
+
+
+def test_without_answers_or_counts_there_is_raw_only() -> None:
+    deltas = ranked(plain(["model_a", "model_b", "model_a"] * 40))
+    assert deltas.substance_elo is deltas.style_elo is deltas.dispersion_elo is None
+    assert "style_control_not_available:120" in deltas.flags
+    assert deltas.style_effects == ()
+    assert deltas.raw_elo.estimate == pytest.approx(ELO * math.log(2))
+
+
+def test_battles_of_other_models_are_ignored_but_counted() -> None:
+    battles = simulated(100)
+    others = tuple(
+        dataclasses.replace(row, battle_id=f"x{i}", model_a="gpt", winner="model_a")
+        for i, row in enumerate(battles.battles[:70])
+        if row.model_b != "gpt"
+    )
+    mixed = ranked(dataclasses.replace(battles, battles=battles.battles + others))
+    alone = ranked(battles)
+    assert mixed.raw_elo == alone.raw_elo
+    assert set(mixed.flags) - set(alone.flags) == {"other_pairs_ignored:70"}
+
+
+def test_categories_have_their_own_rows_and_are_marked_few() -> None:
+    rows = simulated(240).battles
+    tagged = tuple(
+        dataclasses.replace(
+            row, categories=("large",) if int(row.prompt_id[1:]) >= 40 else ("small", "hard")
+        )
+        for row in rows
+    )
+    deltas = ranked(Battles(tagged, "x", False, {}))
+    by_name = {row.capability: row for row in deltas.categories}
+    assert {n: (r.n_battles, r.n_prompts, r.few) for n, r in by_name.items()} == {
+        "large": (400, 200, False),
+        "small": (80, 40, True),
+        "hard": (80, 40, True),
+    }
+    y, _, _, cluster = oracle_rows(Battles(tagged, "x", False, {}))
+    rate = y[cluster < 40].mean()
+    assert by_name["small"].raw_elo.estimate == pytest.approx(ELO * math.log(rate / (1 - rate)))
+    assert all(0 <= row.q_value <= 1 for row in deltas.categories)
+
+
+def test_categories_that_differ_are_told_apart() -> None:
+    good = simulated(300, substance=1.2, seed=1).battles
+    bad = simulated(300, substance=-1.2, seed=2).battles
+    rows = [dataclasses.replace(row, categories=("good",)) for row in good]
+    rows += [
+        dataclasses.replace(
+            row, battle_id=f"n{row.battle_id}", prompt_id=f"n{row.prompt_id}", categories=("bad",)
+        )
+        for row in bad
+    ]
+    deltas = ranked(Battles(tuple(rows), "x", False, {}))
+    by_name = {row.capability: row for row in deltas.categories}
+    assert by_name["good"].substance_elo.lower > 0 > by_name["bad"].substance_elo.upper
+    assert deltas.heterogeneity_p < 1e-6
+    assert ranked(simulated(300)).heterogeneity_p > 1e-3
+
+
+def test_a_file_with_very_many_categories_is_cut_to_the_largest() -> None:
+    rows = tuple(
+        dataclasses.replace(row, categories=(f"own {i}", "all"))
+        for i, row in enumerate(simulated(60).battles)
+    )
+    deltas = ranked(Battles(rows, "x", False, {}))
+    assert len(deltas.categories) == 64
+    assert "all" in {row.capability for row in deltas.categories}
+    assert "categories_left_out:57" in deltas.flags
+
+
+@pytest.mark.parametrize(
+    ("kinds", "smoke", "gateable", "flag"),
+    [
+        (("human",), False, True, None),
+        (("verifiable",), False, True, None),
+        (("verifiable",), True, False, "smoke"),
+        (("heuristic",), False, False, "heuristic_judge"),
+        (("human", "llm"), False, False, "mixed_judge_kinds"),
+    ],
+)
+def test_what_may_be_gated(
+    kinds: tuple[str, ...], smoke: bool, gateable: bool, flag: str | None
+) -> None:
+    battles = simulated(60)
+    rows = tuple(
+        dataclasses.replace(row, judge_kind=kinds[i % len(kinds)], judge=kinds[i % len(kinds)])
+        for i, row in enumerate(battles.battles)
+    )
+    deltas = ranked(dataclasses.replace(battles, battles=rows), smoke=smoke)
+    assert deltas.gateable is gateable
+    assert flag is None or flag in deltas.flags
+    assert deltas.judge_kind == (kinds[0] if len(kinds) == 1 else "mixed")
+
+
+def test_a_sweep_is_flagged_and_finite() -> None:
+    deltas = ranked(plain(["model_a"] * 30))
+    assert "all_wins" in deltas.flags
+    assert deltas.raw_elo.estimate == pytest.approx(ELO * math.log(30.5 / 0.5))
+    assert deltas.win_rate.upper <= 1.0
+
+
+def test_what_cannot_be_ranked_is_refused() -> None:
+    battles = simulated(20)
+    with pytest.raises(UsageError, match="no battle has the model 'd'"):
+        ranked(battles, "b", "d")
+    with pytest.raises(UsageError, match="both 'b'"):
+        ranked(battles, "b", "b")
+    with pytest.raises(RunError, match="0 battles with a verdict, 5 without"):
+        ranked(plain(["invalid"] * 5))
+    with pytest.raises(RunError, match="one cluster"):
+        ranked(plain(["model_a"]))
+    with pytest.raises(RunError, match="winner 'me'"):
+        ranked(plain(["me", "model_a"]))
