@@ -1,0 +1,97 @@
+"""Reading `GroupActivity`: one latent's prompts, mass and tokens by capability.
+
+Documents of one prompt by several authors are not several independent prompts.  Counts of prompts
+are therefore taken among the documents of ONE author: the one in whose words the latent is most
+active on the score split.  Mass and tokens, which are no counts of units, are over all authors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modeldiff_harness.artifacts import GroupActivity
+
+__all__ = ["CapabilityCounts", "capability_counts", "latent_mass", "leading_author"]
+
+Ints = NDArray[np.int64]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class CapabilityCounts:
+    """One latent on one split, a value a capability (C), in sorted order of their keys."""
+
+    capabilities: tuple[str, ...]
+    active_prompts_C: Ints
+    """Prompts of the author with at least one active token."""
+    n_prompts_C: Ints
+    """Prompts of the author."""
+    mass_C: Doubles
+    """Sum of f·w over tokens of all authors."""
+    n_tokens_C: Ints
+    """Kept tokens of all authors."""
+
+
+def leading_author(activity: GroupActivity, latent: int, split: str = "score") -> str | None:
+    """Return the author in whose documents of `split` the latent has most mass.
+
+    Only authors with documents of at least two capabilities are asked, since nothing can be
+    enriched within one; None when there is no such author.
+    """
+    mass: dict[str, float] = {}
+    seen: dict[str, set[str]] = {}
+    for g in _tagged(activity, split):
+        author = activity.authors[g]
+        mass[author] = mass.get(author, 0.0) + float(activity.mass_LG[latent, g])
+        seen.setdefault(author, set()).add(activity.capabilities[g])
+    able = sorted(author for author, found in seen.items() if len(found) >= 2)
+    return max(able, key=lambda author: mass[author]) if able else None
+
+
+def capability_counts(
+    activity: GroupActivity, latent: int, split: str, author: str | None
+) -> CapabilityCounts:
+    """Return the latent's counts by capability, prompts among the documents of `author`.
+
+    Capabilities are those with a prompt of `author` in `split`; without an author there are none.
+    """
+    groups = _tagged(activity, split)
+    keys = sorted(
+        {
+            activity.capabilities[g]
+            for g in groups
+            if activity.authors[g] == author and activity.n_prompts_G[g] > 0
+        }
+    )
+    place = {key: c for c, key in enumerate(keys)}
+    active_C, n_C = np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
+    mass_C, tokens_C = np.zeros(len(keys)), np.zeros(len(keys), np.int64)
+    for g in groups:
+        c = place.get(activity.capabilities[g])
+        if c is None:
+            continue
+        mass_C[c] += activity.mass_LG[latent, g]
+        tokens_C[c] += activity.n_tokens_G[g]
+        if activity.authors[g] == author:
+            active_C[c] += activity.active_prompts_LG[latent, g]
+            n_C[c] += activity.n_prompts_G[g]
+    return CapabilityCounts(tuple(keys), active_C, n_C, mass_C, tokens_C)
+
+
+def latent_mass(activity: GroupActivity, split: str = "score") -> Doubles:
+    """Return every latent's activation mass (L,) on `split`, all documents."""
+    in_split_G = np.array([found == split for found in activity.splits], dtype=bool)
+    return np.asarray(activity.mass_LG[:, in_split_G].sum(axis=1), dtype=np.float64)
+
+
+def _tagged(activity: GroupActivity, split: str) -> list[int]:
+    return [
+        g
+        for g, (found, capability) in enumerate(
+            zip(activity.splits, activity.capabilities, strict=True)
+        )
+        if found == split and capability
+    ]
