@@ -34,14 +34,14 @@ from modeldiff_harness.artifacts import (
 from modeldiff_harness.contracts import ActivationBatch, Runtime, SourceModels
 from modeldiff_harness.errors import UsageError, did_you_mean
 
-__all__ = ["PlantedConfig", "PlantedSource", "PlantedTruth", "planted", "planted_corpus"]
+__all__ = ["PlantedConfig", "PlantedSource", "PlantedTruth", "create", "planted_corpus"]
 
 SITE = "resid_post.0"
 """The one site of the planted models."""
 
 _TOKEN_BASE = 10
 """Token id of feature 0; ids below are the template's control tokens."""
-_CAPABILITIES = ("refusal", "code_generation", "translation", "mathematical_reasoning")
+_CAPABILITIES = ("refusal", "code_generation", "translation", "math_reasoning")
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ class PlantedTruth:
         if artefacts:
             decoders, encoder_CF, bias_F = self._with_artefacts(decoders, encoder_CF, bias_F)
         borders = np.cumsum(self.config.widths)[:-1]
+        weight_F = np.sum([np.linalg.norm(d, axis=1) for d in decoders], axis=0)
         floats = np.float32
         return TrainedDictionary(
             dictionary_id="planted-oracle",
@@ -139,7 +140,7 @@ class PlantedTruth:
             decoders=tuple(d.astype(floats) for d in decoders),
             decoder_biases=tuple(c.astype(floats) for c in centres),
             normalisers=tuple(normalisers),
-            threshold=0.0,
+            threshold=0.5 * float(weight_F.min()),  # strengths are at least 1
             k=max(1, round(float((self.codes_TF > 0).sum(axis=1).mean()))),
             n_train_tokens=0,
             n_steps=0,
@@ -297,9 +298,7 @@ def _codes(
     background = [j for j, f in enumerate(features) if f.kind != "exclusive"]
     frequency = (1.0 + rng.permutation(len(background))) ** -config.zipf_exponent
     rates = np.zeros((len(documents), len(features)))
-    rates[:, background] = np.minimum(
-        0.9, config.active_per_token * frequency / frequency.sum()
-    )
+    rates[:, background] = np.minimum(0.9, config.active_per_token * frequency / frequency.sum())
     for j, feature in enumerate(features):
         if feature.kind == "exclusive":
             home = [
@@ -366,7 +365,7 @@ class PlantedSource:
         self._position = int(state["position"])
 
 
-def planted(**config: Any) -> PlantedSource:
+def create(**config: Any) -> PlantedSource:
     """Return the source; unknown settings are refused with the nearest known name."""
     known = [f.name for f in fields(PlantedConfig)]
     for name in config:

@@ -15,7 +15,7 @@ What they stand on
     initialise.py   first weights of a crosscoder
     threshold.py    the inference threshold θ
     checkpoint.py   atomic checkpoints of a long training
-    activity.py     in which groups of documents a latent is active
+    group_activity.py  in which groups of documents a latent is active
     quality.py      FVE, L0, dead and dense shares
     examples.py     windows of tokens around activations
     kernels/        the inner pieces of a training step, a file a backend

@@ -48,7 +48,7 @@ class LossTerms:
     """What a step logs and what it back-propagates: the same numbers."""
 
     recon: float
-    """Σ_v mean over tokens and coordinates of (x^v − x̂^v)²; normalised inputs give V at x̂ = mean."""
+    """Σ_v mean over tokens and coordinates of (x^v − x̂^v)²; about V when x̂ is the mean."""
     aux: float = 0.0
     """Share of the residual's variance that dead latents leave unexplained (0 without any)."""
     delta: float = 0.0
@@ -167,9 +167,7 @@ def loss_and_gradients(
 
     aux = 0.0
     if auxiliary is not None and auxiliary.dead.shape[0]:
-        aux = _auxiliary_gradients(
-            parameters, acts_TC, residual_TC, weight_L, workspace, auxiliary
-        )
+        aux = _auxiliary_gradients(parameters, acts_TC, residual_TC, weight_L, workspace, auxiliary)
     terms = LossTerms(
         recon=recon,
         aux=aux,

@@ -101,9 +101,7 @@ def threshold_codes(weights: InferenceWeights, pre_TL: Tensor) -> Codes:
     return _codes(pre_TL, flat_N, activation_TL.reshape(-1)[flat_N])
 
 
-def encode_topk(
-    dictionary: TrainedDictionary | InferenceWeights, acts: Sequence[Tensor]
-) -> Codes:
+def encode_topk(dictionary: TrainedDictionary | InferenceWeights, acts: Sequence[Tensor]) -> Codes:
     """Return the codes when exactly k·T entries of the batch are kept, as in training."""
     weights = _weights(dictionary, acts)
     pre_TL = pre_activations(weights, acts)

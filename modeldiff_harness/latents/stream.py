@@ -38,8 +38,8 @@ class MatrixStream:
     Row r of every matrix is corpus token `rows_R[r]`.  Rows whose norm exceeds `max_norm_factor`
     times the median norm in ANY view are dropped (attention sinks and other outliers would
     dominate the mean squared error); None keeps all.  Normalisers come from the train split's
-    remaining rows, accumulated in float64: x − mean, divided by one scalar, so that the mean squared
-    norm is D.
+    remaining rows, accumulated in float64: x − mean, divided by one scalar, so that the mean
+    squared norm is D.
 
     Batches are of `dtype`.  Raises UsageError when shapes, views and rows do not fit together, and
     RunError for activations that are not finite or never vary.

@@ -33,9 +33,7 @@ _ROUNDING = 1e-5
 """Relative slack within which a candidate scan could have missed an entry by rounding."""
 
 
-def pre_activations(
-    acts_TC: Tensor, encoder_LC: Tensor, bias_L: Tensor, out_TL: Tensor
-) -> Tensor:
+def pre_activations(acts_TC: Tensor, encoder_LC: Tensor, bias_L: Tensor, out_TL: Tensor) -> Tensor:
     """Return x·W_encᵀ + b (T, L), written into `out_TL`."""
     return torch.addmm(bias_L, acts_TC, encoder_LC.t(), out=out_TL)
 
@@ -75,9 +73,7 @@ def sampled_products(support: Support, left_TC: Tensor, right_LC: Tensor) -> Ten
     return products.values()
 
 
-def latent_sums(
-    support: Support, coefficient_N: Tensor, acts_TC: Tensor, out_LC: Tensor
-) -> Tensor:
+def latent_sums(support: Support, coefficient_N: Tensor, acts_TC: Tensor, out_LC: Tensor) -> Tensor:
     """Return Σ_{entries of j} coefficient·acts[token] for every latent j, in `out_LC`."""
     order_N = support.by_latent
     by_latent = torch.sparse_csr_tensor(
