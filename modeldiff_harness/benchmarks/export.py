@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -86,22 +87,30 @@ def pair_results(results: BenchmarkResults) -> dict[str, Any]:
         rows = [row for row in results.rows if row.task == task]
         for model, raw in results.lm_eval_results.items():
             if task in raw.get("results", {}):
-                values = {k: v for k, v in raw["results"][task].items() if k != "alias"}
-                _add(document, f"{task} · {model}", values, rows[0])
+                _add(document, task, model, raw["results"][task], rows)
         delta: dict[str, Any] = {"sample_len": rows[0].n}
         for row in rows:
             delta[f"{row.metric},{row.filter}"] = row.delta
             delta[f"{row.metric}_stderr,{row.filter}"] = "N/A" if row.se is None else row.se
-        _add(document, f"{task} · {_DELTA}", delta, rows[0])
+        _add(document, task, _DELTA, delta, rows)
     return document
 
 
-def _add(document: dict[str, Any], key: str, values: dict[str, Any], row: BenchmarkRow) -> None:
-    document["results"][key] = {**values, "name": key, "alias": key}
+def _add(
+    document: dict[str, Any],
+    task: str,
+    what: str,
+    values: dict[str, Any],
+    rows: Sequence[BenchmarkRow],
+) -> None:
+    # The number keeps baseline, candidate, difference in order: the table sorts its keys.
+    number = sum(key.startswith(f"{task} · ") for key in document["results"]) + 1
+    key = f"{task} · {number} {what}"
+    document["results"][key] = {**values, "name": key, "alias": f"{task} · {what}"}
     document["group_subtasks"][key] = []
-    document["versions"][key] = row.version
-    document["n-shot"][key] = row.num_fewshot
-    document["higher_is_better"][key] = {row.metric: row.higher_is_better}
+    document["versions"][key] = rows[0].version
+    document["n-shot"][key] = rows[0].num_fewshot
+    document["higher_is_better"][key] = {row.metric: row.higher_is_better for row in rows}
 
 
 def pair_table(results: BenchmarkResults) -> str:

@@ -16,26 +16,30 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import logging
 import math
 import random
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 # Built-in models vanish from the registry when a plugin registers before this import.
 import lm_eval.models
 import lm_eval.tasks
+import numpy as np
 from lm_eval.api import registry
 from lm_eval.config.group import GroupConfig
 from lm_eval.evaluator import evaluate
 from lm_eval.tasks._index import Kind, TaskIndex
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.utils import handle_non_serializable, make_table, sanitize_list, set_torch_seed
+
+from modeldiff_harness.benchmarks.lm_eval_surroundings import (
+    counted_requests,
+    hub_switched_off,
+    quiet,
+    without_bars,
+)
 from modeldiff_harness.benchmarks.records import BenchModel, BenchSettings, BenchTask
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import MdhError, RunError, UsageError, did_you_mean
@@ -66,8 +70,6 @@ _PLUGIN_GROUPS = {
     "lm_eval.aggregations": registry.aggregation_registry,
 }
 _TASKS_FOLDER = Path(lm_eval.tasks.__file__).parent
-_MOST_WARNINGS = 20
-_REQUEST_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until")
 
 
 def version() -> str:
@@ -130,7 +132,7 @@ def scan_folder(folder: Path) -> dict[str, IndexEntry]:
 
 
 def builtin_index() -> dict[str, IndexEntry]:
-    """Index lm-eval's own tasks; kept in the store's folder, since reading them takes 10 seconds."""
+    """Index lm-eval's own tasks; kept on disk, since reading them takes 10 seconds."""
     return _builtin_index(default_store_folder() / "lm_eval")
 
 
@@ -142,7 +144,7 @@ def _builtin_index(cache: Path) -> dict[str, IndexEntry]:
             name: IndexEntry(name, kind, _TASKS_FOLDER / file if file else None, tuple(members))
             for name, (kind, file, members) in json.loads(path.read_text("utf-8")).items()
         }
-    with _quiet():
+    with quiet():
         index = {k: _entry(e) for k, e in TaskIndex.build([_TASKS_FOLDER]).items()}
     plain = {
         name: (e.kind, e.path.relative_to(_TASKS_FOLDER).as_posix() if e.path else "", e.members)
@@ -233,12 +235,13 @@ def run_task(
     data cannot be had or the model fails.
     """
     _register_plugins()
-    with _quiet() as warnings, _hub_switched_off(runtime.offline):
+    with quiet() as warnings, hub_switched_off(runtime.offline):
         built = _build_task(task)
         _apply_settings(built, settings)
         _check_targets(task.name, built, settings.limit)
         lm = _open_model(model, settings, runtime)
-        with _counted(lm, f"bench {task.name} · {model.name}", runtime):
+        title = f"bench {task.name} · {model.name}"
+        with without_bars(), counted_requests(lm, title, runtime):
             results, template = _evaluate(task, built, lm, settings)
     samples = results.pop("samples")[built.task_name]
     return RawRun(
@@ -248,7 +251,7 @@ def run_task(
         aggregations=_aggregation_names(built),
         cluster_field=_metadata(built).get("cluster_field"),
         chat_template_digest=hashlib.sha256(template.encode()).hexdigest() if template else None,
-        warnings=tuple(warnings),
+        warnings=warnings(),
     )
 
 
@@ -300,7 +303,7 @@ def _apply_settings(built: Any, settings: BenchSettings) -> None:
 
 
 def _check_targets(name: str, built: Any, limit: float | None) -> None:
-    """Refuse a multiple-choice item whose target is not a choice: lm-eval scores it 0 in silence."""
+    """Refuse an item whose target is not among its choices: lm-eval scores it 0 in silence."""
     if built.OUTPUT_TYPE != "multiple_choice" or getattr(built, "multiple_input", 0):
         return
     docs = built.eval_docs
@@ -453,109 +456,3 @@ def _aggregation_names(built: Any) -> dict[str, str]:
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or ["no message"]
     return lines[0].rstrip(".")[:300]
-
-
-# ── quiet, counted, offline ──────────────────────────────────────────────────────────────────
-
-
-class _Collector(logging.Handler):
-    """Keeps distinct warnings, in order."""
-
-    def __init__(self) -> None:
-        super().__init__(level=logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = record.getMessage().strip().splitlines()[0][:300] if record.getMessage() else ""
-        if line and line not in self.lines and len(self.lines) < _MOST_WARNINGS:
-            self.lines.append(line)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Silence lm-eval's logging and bars; yields the list that its warnings are collected in."""
-    import datasets
-
-    logger = logging.getLogger("lm_eval")
-    collector = _Collector()
-    level, propagate = logger.level, logger.propagate
-    bars = datasets.is_progress_bar_enabled()
-    hidden = list(_hide_bars())
-    logger.addHandler(collector)
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False
-    datasets.disable_progress_bars()
-    try:
-        yield collector.lines
-    finally:
-        logger.removeHandler(collector)
-        logger.setLevel(level)
-        logger.propagate = propagate
-        if bars:
-            datasets.enable_progress_bars()
-        for module, bar in hidden:
-            module.tqdm = bar
-
-
-def _hide_bars() -> Iterator[tuple[Any, Any]]:
-    from tqdm import tqdm
-
-    for name, module in list(sys.modules.items()):
-        if name.startswith("lm_eval.") and getattr(module, "tqdm", None) is tqdm:
-            module.tqdm = functools.partial(tqdm, disable=True)  # type: ignore[attr-defined]
-            yield module, tqdm
-
-
-@contextlib.contextmanager
-def _counted(lm: Any, title: str, runtime: Runtime) -> Iterator[None]:
-    """Report every finished request: lm-eval tells its cache hook about each one."""
-    previous = lm.cache_hook
-    missing = object()
-    kept = {name: lm.__dict__.get(name, missing) for name in _REQUEST_TYPES}
-
-    def counting(method: Callable[..., Any]) -> Callable[..., Any]:
-        def run(requests: list[Any], *args: Any, **kwargs: Any) -> Any:
-            with runtime.progress.task(title, len(requests), unit="req") as bar:
-                lm.set_cache_hook(_CountingHook(previous, bar))
-                return method(requests, *args, **kwargs)
-
-        return run
-
-    for name in _REQUEST_TYPES:
-        setattr(lm, name, counting(getattr(lm, name)))
-    try:
-        yield
-    finally:
-        lm.set_cache_hook(previous)
-        for name, value in kept.items():
-            if value is missing:
-                delattr(lm, name)
-            else:
-                setattr(lm, name, value)
-
-
-class _CountingHook:
-    def __init__(self, inner: Any, bar: Any) -> None:
-        self._inner = inner
-        self._bar = bar
-
-    def add_partial(self, attr: str, req: Any, res: Any) -> None:
-        self._bar.advance(1)
-        self._inner.add_partial(attr, req, res)
-
-
-@contextlib.contextmanager
-def _hub_switched_off(offline: bool) -> Iterator[None]:
-    """Honour `offline` for this call: both libraries read the environment only at import."""
-    import datasets.config
-    import huggingface_hub.constants
-
-    if not offline:
-        yield
-        return
-    before = (datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE)
-    datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE = before

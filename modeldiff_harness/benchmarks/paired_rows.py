@@ -97,9 +97,7 @@ def _require_same_task(baseline: TaskRun, candidate: TaskRun) -> None:
             )
 
 
-def _pair_notes(
-    baseline: TaskRun, candidate: TaskRun, pairs: Sequence[PairedSamples]
-) -> list[str]:
+def _pair_notes(baseline: TaskRun, candidate: TaskRun, pairs: Sequence[PairedSamples]) -> list[str]:
     notes = []
     n_differ = max(pair.n_prompts_differ for pair in pairs)
     if n_differ:
@@ -204,10 +202,9 @@ def _printed_se(run: TaskRun, metric: str, filter_name: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _items(
-    pairs: Sequence[PairedSamples], chosen: tuple[str, str]
-) -> tuple[BenchmarkItem, ...]:
+def _items(pairs: Sequence[PairedSamples], chosen: tuple[str, str]) -> tuple[BenchmarkItem, ...]:
     metric, filter_name = chosen
+    by_length = metric == "acc_norm"
     pair = next(pair for pair in pairs if pair.filter == filter_name)
     return tuple(
         BenchmarkItem(
@@ -219,8 +216,8 @@ def _items(
             target=left.target,
             baseline=left.values[metric],
             candidate=right.values[metric],
-            baseline_response=left.response,
-            candidate_response=right.response,
+            baseline_response=left.response_by_length if by_length else left.response,
+            candidate_response=right.response_by_length if by_length else right.response,
             prompt=left.prompt,
         )
         for left, right in zip(pair.baseline, pair.candidate, strict=True)

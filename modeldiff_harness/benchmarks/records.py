@@ -27,6 +27,8 @@ class TaskFolder:
     path: Path
     label: str
     """What reports call it: "modeldiff_harness", a suite's name, or the folder's own name."""
+    may_shadow: bool = False
+    """A user's folder: say so when one of its tasks has the name of an lm-eval task."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class TaskSample:
     prompt: str
     response: str
     """Generated text after the filter, or the choice with the highest log-likelihood."""
+    response_by_length: str
+    """The same with log-likelihoods divided by the choices' lengths, as `acc_norm` decides."""
     values: dict[str, float]
     """Metric → value of this item, for metrics that are one number an item; NaN is kept."""
     parts: dict[str, Any] = field(default_factory=dict)
@@ -83,21 +85,24 @@ def sample_from_row(row: Mapping[str, Any], cluster_field: str | None = None) ->
         filter=row["filter"],
         target=_target_text(row["target"], arguments),
         prompt=_text(arguments[0].get("arg_0", "")) if arguments else "",
-        response=_response(row["filtered_resps"], arguments),
+        response=_response(row["filtered_resps"], arguments, by_length=False),
+        response_by_length=_response(row["filtered_resps"], arguments, by_length=True),
         values=values,
         parts=parts,
         cluster=_cluster(row["doc"], cluster_field),
     )
 
 
-def _response(filtered: Any, arguments: list[dict[str, Any]]) -> str:
+def _response(filtered: Any, arguments: list[dict[str, Any]], *, by_length: bool) -> str:
     if not filtered:
         return ""
-    pairs = [_log_likelihood(one) for one in filtered]
-    if len(filtered) == len(arguments) > 1 and all(pair is not None for pair in pairs):
-        scores = [pair for pair in pairs if pair is not None]
-        best = max(range(len(scores)), key=scores.__getitem__)
-        return _continuation(arguments[best])
+    scores = [score for score in map(_log_likelihood, filtered) if score is not None]
+    if len(scores) == len(filtered) == len(arguments) > 1:
+        choices = [_continuation(argument) for argument in arguments]
+        if by_length:
+            pairs = zip(scores, choices, strict=True)
+            scores = [score / max(1, len(choice)) for score, choice in pairs]
+        return choices[max(range(len(scores)), key=scores.__getitem__)]
     first = filtered[0]
     return first if isinstance(first, str) else json.dumps(first, ensure_ascii=False)
 
@@ -119,7 +124,7 @@ def _continuation(argument: Mapping[str, Any]) -> str:
 def _target_text(target: Any, arguments: list[dict[str, Any]]) -> str:
     """Name the right choice where the target is its number."""
     text = _text(target)
-    if text.isdecimal() and 1 < len(arguments) and int(text) < len(arguments):
+    if text.isdecimal() and len(arguments) > 1 and int(text) < len(arguments):
         choice = _continuation(arguments[int(text)])
         return choice or text
     return text

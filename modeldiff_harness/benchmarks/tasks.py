@@ -1,17 +1,18 @@
-"""The namespace of `--tasks` and `mdh tasks`: lm-eval's names, ours, and two words of other arms."""
+"""The namespace of `--tasks`: lm-eval's names, ours, and the words of the other two arms."""
 
 from __future__ import annotations
 
 import fnmatch
 import hashlib
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeldiff_harness.benchmarks.records import BenchTask, TaskFolder
 from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.plugins import Registry, load_registry
 from modeldiff_harness.taxonomy import load_taxonomy
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ __all__ = [
     "TaskCatalog",
     "TaskRow",
     "TaskSelection",
+    "list_tasks",
+    "open_catalog",
     "own_tasks_folder",
     "parse_tasks",
 ]
@@ -134,32 +137,65 @@ def own_tasks_folder() -> Path:
     )
 
 
+def open_catalog(
+    include_path: Iterable[str | Path] = (), *, registry: Registry | None = None
+) -> TaskCatalog:
+    """Return the catalog of our tasks, the installed suites and the user's folders.
+
+    A `task_suite` whose factory returns None is not installed; its summary says how to get it.
+    Raises UsageError for a folder that does not exist or holds a broken file.
+    """
+    folders = [TaskFolder(own_tasks_folder(), OWN_SOURCE)]
+    missing = {}
+    registry = registry or load_registry()
+    for name in registry.names("task_suite"):
+        choice = registry.choose("task_suite", name)
+        folder = choice.build()
+        if folder is None:
+            missing[name] = choice.registered.component.summary
+        else:
+            folders.append(TaskFolder(Path(folder), name))
+    for path in map(Path, include_path):
+        folders.append(TaskFolder(path, path.resolve().name, may_shadow=True))
+    return TaskCatalog(folders, missing_suites=missing)
+
+
+def list_tasks(
+    include_path: Iterable[str | Path] = (), *, registry: Registry | None = None
+) -> list[TaskRow]:
+    """Return the lines of `mdh tasks`."""
+    return open_catalog(include_path, registry=registry).rows()
+
+
 class TaskCatalog:
     """All task names that can be asked for.
 
-    `folders`: included folders, later ones win; lm-eval's own tasks come first.  Scanning a folder
-    raises UsageError that names a broken file.  lm-eval's own index is read only when a name is
-    not found in the folders (or a user's folder could shadow one of its tasks).
+    `folders`: included folders, later ones win; lm-eval's own tasks come first.
+    `missing_suites`: suites whose data are not installed → what to do, for the error about an
+    unknown name.  lm-eval's own index is read only when a name is not found in the folders, or a
+    user's folder could shadow one of its tasks.  Raises UsageError that names a broken file.
     """
 
-    def __init__(self, folders: Sequence[TaskFolder], *, check_shadows: bool = False) -> None:
+    def __init__(
+        self, folders: Sequence[TaskFolder], *, missing_suites: Mapping[str, str] | None = None
+    ) -> None:
         from modeldiff_harness.benchmarks import lm_eval_adapter
 
         self._adapter = lm_eval_adapter
         self._included: dict[str, tuple[IndexEntry, str]] = {}
         self._shadowed: dict[str, str] = {}
-        self._check_shadows = check_shadows
+        self._missing_suites = dict(missing_suites or {})
         for folder in folders:
             for name, entry in lm_eval_adapter.scan_folder(folder.path).items():
-                self._include(name, entry, folder.label)
+                self._include(name, entry, folder)
 
-    def _include(self, name: str, entry: IndexEntry, label: str) -> None:
+    def _include(self, name: str, entry: IndexEntry, folder: TaskFolder) -> None:
         known = self._included.get(name)
         if known is not None:
             self._shadowed[name] = known[1]
-        elif self._check_shadows and name in self._adapter.builtin_index():
+        elif folder.may_shadow and name in self._adapter.builtin_index():
             self._shadowed[name] = self._adapter.BUILTIN_SOURCE
-        self._included[name] = (entry, label)
+        self._included[name] = (entry, folder.label)
 
     def _find(self, name: str) -> tuple[IndexEntry, str] | None:
         if name in self._included:
@@ -229,9 +265,9 @@ class TaskCatalog:
         hit = self._find(name)
         if hit is None:
             where = f" (in group {trail[-1]!r})" if trail else ""
-            raise UsageError(
-                f"unknown task {name!r}{where}.", hint=did_you_mean(name, self.names())
-            )
+            hints = [did_you_mean(name, self.names())]
+            hints += [f"Suite {k!r} is missing: {v}." for k, v in self._missing_suites.items()]
+            raise UsageError(f"unknown task {name!r}{where}.", hint=" ".join(hints))
         entry, label = hit
         if name in trail:
             raise UsageError(f"group {name!r} contains itself.", hint="Mend the group's YAML.")

