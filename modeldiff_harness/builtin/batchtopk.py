@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -289,21 +288,21 @@ def _inference_form(
 ) -> TrainedDictionary:
     """Turn the trained parameters into the dictionary that every later stage reads."""
     config, widths = run.config, [view.width for view in run.views]
-    parts: Mapping[str, list[Tensor]] = {
-        field.name: list(tensor.detach().cpu().split(widths, dim=-1))
-        for field, tensor in zip(fields(Parameters), run.parameters.tensors(), strict=True)
-        if field.name.endswith("C")
-    }
+
+    def by_view(tensor: Tensor) -> list[Tensor]:
+        return [part.contiguous() for part in torch.split(tensor.detach().cpu(), widths, dim=-1)]
+
+    parameters = run.parameters
     dictionary = TrainedDictionary(
         dictionary_id=dictionary_id,
         design=design,
         learner="batchtopk",
         replicate=replicate,
         views=run.views,
-        encoders=tuple(e.t().contiguous().numpy() for e in parts["encoder_LC"]),
-        encoder_bias_L=run.parameters.encoder_bias_L.detach().cpu().numpy(),
-        decoders=tuple(d.contiguous().numpy() for d in parts["decoder_LC"]),
-        decoder_biases=tuple(b.contiguous().numpy() for b in parts["decoder_bias_C"]),
+        encoders=tuple(e.t().contiguous().numpy() for e in by_view(parameters.encoder_LC)),
+        encoder_bias_L=parameters.encoder_bias_L.detach().cpu().numpy(),
+        decoders=tuple(d.numpy() for d in by_view(parameters.decoder_LC)),
+        decoder_biases=tuple(b.numpy() for b in by_view(parameters.decoder_bias_C)),
         normalisers=stream.normalisers,
         threshold=0.0,
         k=config.k,

@@ -371,5 +371,5 @@ def create(**config: Any) -> PlantedSource:
     for name in config:
         if name not in known:
             raise UsageError(f"planted has no setting {name!r}.", hint=did_you_mean(name, known))
-    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+    tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     return PlantedSource(PlantedConfig(**tuples))

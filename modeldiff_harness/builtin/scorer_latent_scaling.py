@@ -49,10 +49,32 @@ def create() -> LatentScaling:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Block sums of one (own, target) pair, each (B, L) float64."""
+    """Running float64 sums by block (B) and latent (L); P and Q by (own, target)."""
 
-    p_BL: Doubles
-    q_BL: Doubles
+    tokens_B: NDArray[np.int64]
+    s1_BL: Doubles
+    s2_BL: Doubles
+    p: dict[tuple[str, str], Doubles]
+    q: dict[tuple[str, str], Doubles]
+
+    @classmethod
+    def zeros(cls, n_blocks: int, n_latents: int, pairs: Sequence[tuple[str, str]]) -> _Sums:
+        shape = (n_blocks, n_latents)
+        return cls(
+            tokens_B=np.zeros(n_blocks, dtype=np.int64),
+            s1_BL=np.zeros(shape),
+            s2_BL=np.zeros(shape),
+            p={pair: np.zeros(shape) for pair in pairs},
+            q={pair: np.zeros(shape) for pair in pairs},
+        )
+
+    def add(self, other: _Sums) -> None:
+        self.tokens_B[:] += other.tokens_B
+        self.s1_BL[:] += other.s1_BL
+        self.s2_BL[:] += other.s2_BL
+        for pair in self.p:
+            self.p[pair][:] += other.p[pair]
+            self.q[pair][:] += other.q[pair]
 
 
 class LatentScaling:
@@ -61,7 +83,7 @@ class LatentScaling:
     splits: Sequence[str] = ("score",)
 
     def start(self, dictionary: TrainedDictionary, corpus: TokenisedCorpus) -> None:
-        """Remember the decoders; block sums are allocated with the first batch."""
+        """Remember the decoders; the sums are allocated with the first batch."""
         self._dictionary = dictionary
         self._views = {
             model: [v for v, view in enumerate(dictionary.views) if view.model == model]
@@ -74,52 +96,43 @@ class LatentScaling:
             if widths[own] == widths[target]
         ]
         self._directions: dict[str, Tensor] = {}
-        self._s1_BL: Doubles | None = None
+        self._sums: _Sums | None = None
 
     def update(self, context: ScoreContext) -> None:
         """Add one batch."""
-        if self._s1_BL is None:
-            self._allocate(context)
-        assert self._s1_BL is not None
+        sums = self._sums
+        if sums is None:
+            sums = _Sums.zeros(context.n_blocks, self._dictionary.n_latents, self._pairs)
+            self._sums = sums
+        if not self._directions:
+            self._directions = self._tensors(context.acts[0])
         support = support_of(context.codes)
         code_N = support.code_N.double().cpu().numpy()
-        block_N = context.block_T.numpy()[support.token_N.cpu().numpy()]
+        block_T = context.block_T.cpu().numpy()
+        block_N = block_T[support.token_N.cpu().numpy()]
         cell_N = block_N * support.n_latents + support.latent_N.cpu().numpy()
 
-        def by_block(values_N: Doubles) -> Doubles:
-            size = context.n_blocks * support.n_latents
-            return np.bincount(cell_N, values_N, minlength=size).reshape(context.n_blocks, -1)
+        def add(total_BL: Doubles, values_N: Doubles) -> None:
+            counted = np.bincount(cell_N, values_N, minlength=total_BL.size)
+            total_BL[:] += counted.reshape(total_BL.shape)
 
-        self._s1_BL += by_block(code_N)
-        self._s2_BL += by_block(code_N**2)
-        self._tokens_B += np.bincount(context.block_T.numpy(), minlength=context.n_blocks)
+        sums.tokens_B[:] += np.bincount(block_T, minlength=context.n_blocks)
+        add(sums.s1_BL, code_N)
+        add(sums.s2_BL, code_N**2)
         for own, target in self._pairs:
-            sums, direction_LD = self._sums[own, target], self._directions[own]
-            for parts, total_BL in (
-                (context.acts, sums.p_BL),
-                (context.reconstructions, sums.q_BL),
-            ):
+            for parts, totals in ((context.acts, sums.p), (context.reconstructions, sums.q)):
                 target_TD = _joined([parts[v] for v in self._views[target]])
-                dots_N = kernels.sampled_products(support, target_TD, direction_LD)
-                total_BL += by_block(code_N * dots_N.double().cpu().numpy())
+                dots_N = kernels.sampled_products(support, target_TD, self._directions[own])
+                add(totals[own, target], code_N * dots_N.double().cpu().numpy())
 
     def merge(self, other: LatentScaling) -> None:
         """Add the sums of another pass over other tokens."""
-        if other._s1_BL is None:
+        if other._sums is None:
             return
-        if self._s1_BL is None:
-            self._s1_BL, self._s2_BL = other._s1_BL.copy(), other._s2_BL.copy()
-            self._tokens_B = other._tokens_B.copy()
-            self._sums = {
-                pair: _Sums(s.p_BL.copy(), s.q_BL.copy()) for pair, s in other._sums.items()
-            }
-            return
-        self._s1_BL += other._s1_BL
-        self._s2_BL += other._s2_BL
-        self._tokens_B += other._tokens_B
-        for pair, sums in self._sums.items():
-            sums.p_BL[:] += other._sums[pair].p_BL
-            sums.q_BL[:] += other._sums[pair].q_BL
+        if self._sums is None:
+            n_blocks = other._sums.tokens_B.shape[0]
+            self._sums = _Sums.zeros(n_blocks, self._dictionary.n_latents, self._pairs)
+        self._sums.add(other._sums)
 
     def finish(self) -> Sequence[ScoreColumn]:
         """Return the columns.
@@ -127,15 +140,16 @@ class LatentScaling:
         A ratio is undefined where its denominator is not positive in total or with any one block
         left out (a latent that fires in one block only); V = 0 makes all of them so.
         """
-        if self._s1_BL is None:
+        sums = self._sums
+        if sums is None:
             raise RuntimeError("latent_scaling: finish() was called before any batch.")
-        used = self._tokens_B > 0
+        used = sums.tokens_B > 0
         keep_B = used if int(used.sum()) > 1 else np.ones_like(used)
-        tops = {pair: self._numerators(*pair) for pair in self._pairs}
+        tops = {pair: self._numerators(sums, *pair) for pair in self._pairs}
         columns = []
         for (own, target), top in tops.items():
             v_L = np.square(self._decoder(own)).sum(axis=1)
-            bottom_BL = (self._s2_BL * v_L)[keep_B]
+            bottom_BL = (sums.s2_BL * v_L)[keep_B]
             where = f"own={own},target={target}"
             for kind, meaning in _BETAS.items():
                 columns.append(
@@ -153,14 +167,10 @@ class LatentScaling:
             )
         return columns
 
-    def _allocate(self, context: ScoreContext) -> None:
-        like, shape = context.acts[0], (context.n_blocks, self._dictionary.n_latents)
-        self._s1_BL, self._s2_BL = np.zeros(shape), np.zeros(shape)
-        self._tokens_B = np.zeros(context.n_blocks, dtype=np.int64)
-        self._sums = {pair: _Sums(np.zeros(shape), np.zeros(shape)) for pair in self._pairs}
-        self._directions = {
+    def _tensors(self, like: Tensor) -> dict[str, Tensor]:
+        return {
             own: torch.tensor(self._decoder(own), dtype=like.dtype, device=like.device)
-            for own, _ in self._pairs
+            for own in self._views
         }
 
     def _decoder(self, model: str) -> Doubles:
@@ -168,16 +178,16 @@ class LatentScaling:
         parts = [self._dictionary.decoders[v] for v in self._views[model]]
         return np.concatenate(parts, axis=1).astype(np.float64)
 
-    def _numerators(self, own: str, target: str) -> dict[str, Doubles]:
+    def _numerators(self, sums: _Sums, own: str, target: str) -> dict[str, Doubles]:
         """Return Σ f⟨Y, v⟩ by block for the three targets of `target`, each (B, L)."""
-        v_LD, sums = self._decoder(own), self._sums[own, target]
+        v_LD, p_BL, q_BL = self._decoder(own), sums.p[own, target], sums.q[own, target]
         biases = [self._dictionary.decoder_biases[v] for v in self._views[target]]
         g_L = np.einsum("ld,ld->l", self._decoder(target), v_LD)
         h_L = v_LD @ np.concatenate(biases).astype(np.float64)
         return {
-            "err": sums.p_BL - sums.q_BL + self._s2_BL * g_L,
-            "rec": sums.q_BL - self._s1_BL * h_L,
-            "act": sums.p_BL,
+            "err": p_BL - q_BL + sums.s2_BL * g_L,
+            "rec": q_BL - sums.s1_BL * h_L,
+            "act": p_BL,
         }
 
 

@@ -121,7 +121,7 @@ def layout_weights(widths: Sequence[int], like: Tensor) -> Tensor:
 
 def view_norms(decoder_LC: Tensor, widths: Sequence[int]) -> Tensor:
     """Return ‖d_j^v‖ (L, V)."""
-    parts = decoder_LC.split(list(widths), dim=1)
+    parts = torch.split(decoder_LC, list(widths), dim=1)
     return torch.stack([torch.linalg.vector_norm(part, dim=1) for part in parts], dim=1)
 
 
@@ -182,8 +182,8 @@ def _delta_gradient(
     residual_TC: Tensor, towards_TC: Tensor, workspace: Workspace, delta_weight: float
 ) -> float:
     """Add the gradient of λ·Σ_pairs mean (e^a − e^b)² with respect to x̂; return the sum."""
-    residuals = residual_TC.split(list(workspace.widths), dim=1)
-    towards = towards_TC.split(list(workspace.widths), dim=1)
+    residuals = torch.split(residual_TC, list(workspace.widths), dim=1)
+    towards = torch.split(towards_TC, list(workspace.widths), dim=1)
     total = 0.0
     for a, b in workspace.pairs:
         gap_TD = residuals[a] - residuals[b]

@@ -68,7 +68,8 @@ class InferenceWeights:
 def latent_weights(dictionary: TrainedDictionary) -> NDArray[np.float64]:
     """Return w_j = Σ_v ‖d_j^v‖ (L,), in float64: what turns a code f into its activation f·w."""
     norms = [np.linalg.norm(d.astype(np.float64), axis=1) for d in dictionary.decoders]
-    return np.sum(norms, axis=0)
+    weight_L: NDArray[np.float64] = np.sum(norms, axis=0)
+    return weight_L
 
 
 def pre_activations(weights: InferenceWeights, acts: Sequence[Tensor]) -> Tensor:

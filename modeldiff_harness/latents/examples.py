@@ -40,8 +40,8 @@ class _Firings:
     latent_N: Ints
     activation_N: NDArray[np.float32]
 
-    def __getitem__(self, where: object) -> _Firings:
-        return _Firings(self.row_N[where], self.latent_N[where], self.activation_N[where])  # type: ignore[index]
+    def __getitem__(self, where: slice) -> _Firings:
+        return _Firings(self.row_N[where], self.latent_N[where], self.activation_N[where])
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class _Windows:
     activations_EW: NDArray[np.float32]
     priority_E: NDArray[np.float64]
 
-    def __getitem__(self, where: object) -> _Windows:
+    def __getitem__(self, where: slice | Ints | NDArray[np.bool_]) -> _Windows:
         return _Windows(*(array[where] for array in vars(self).values()))
 
 

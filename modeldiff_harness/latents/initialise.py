@@ -68,4 +68,5 @@ def _unit_draw(width: int, n_latents: int, seed: Sequence[int]) -> Tensor:
     generator = torch.Generator().manual_seed(mixed % (2**63 - 1))
     draw_LD = torch.empty(n_latents, width, dtype=torch.float64)
     torch.nn.init.kaiming_uniform_(draw_LD, generator=generator)
-    return draw_LD / torch.linalg.vector_norm(draw_LD, dim=1, keepdim=True)
+    norm_L1: Tensor = torch.linalg.vector_norm(draw_LD, dim=1, keepdim=True)
+    return draw_LD / norm_L1

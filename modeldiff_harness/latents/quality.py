@@ -79,7 +79,7 @@ class QualityCounter:
         )
         self._n_topk += min(self._k * codes.n_tokens, n_positive)
         self._n_tokens += codes.n_tokens
-        self._documents.update(context.document_T.unique().tolist())
+        self._documents.update(np.unique(context.document_T.cpu().numpy()).tolist())
 
     def finish(self) -> DictionaryQuality:
         """Return the numbers; FVE of a difference is left out where widths differ."""
