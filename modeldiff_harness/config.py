@@ -81,6 +81,9 @@ class LatentConfig:
     corpus_config: dict[str, Any] = field(default_factory=dict)
     dtype: str = "auto"
     """Type of the forward passes that are harvested; bfloat16 moves single tokens by up to 25 %."""
+    own_answers: bool = True
+    """Add both models' answers to the shipped corpus prompts: without them little is found."""
+    own_answer_tokens: int = 72
     max_tokens: int = 1_000_000
     context: int = 1024
     learner: str = "batchtopk"

@@ -33,6 +33,9 @@ class ModelRef:
     """Alias of the common ancestor that `via-base` uses when none is named."""
     null_twin: str | None = None
     """Alias of a model trained like this one with another seed."""
+    answers: str | None = None
+    """Shipped answers of this model to the corpus prompts (`package:…` or a JSONL file); None: they
+    are generated when the latent arm needs them."""
     summary: str = ""
 
 

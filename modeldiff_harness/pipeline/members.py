@@ -1,0 +1,354 @@
+"""The stages of one dictionary, and of the null run that stands beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modeldiff_harness.artifacts import (
+    HarvestedActivations,
+    LatentLabels,
+    LatentOwners,
+    NullMatch,
+    ScorePass,
+    TokenisedCorpus,
+    TrainedDictionary,
+    View,
+)
+from modeldiff_harness.contracts import DesignMember, Runtime, SourceModels
+from modeldiff_harness.latents.classify import classify
+from modeldiff_harness.latents.harvest import harvest
+from modeldiff_harness.latents.label import label
+from modeldiff_harness.latents.match import match_null
+from modeldiff_harness.latents.pairwise import Guards
+from modeldiff_harness.latents.score import score
+from modeldiff_harness.latents.stream import MatrixStream, stream_from_harvests
+from modeldiff_harness.latents.train import train
+from modeldiff_harness.pipeline.pair import PairContext
+from modeldiff_harness.stages import Stage
+
+__all__ = ["MemberStages", "NullStages", "harvest_stage", "member_stages", "stream_of"]
+
+_LATENTS = "modeldiff_harness.latents"
+_TRAINING = tuple(
+    f"{_LATENTS}.{name}"
+    for name in ("train", "stream", "crosscoder", "initialise", "threshold", "encode", "kernels")
+)
+
+
+@dataclass(frozen=True)
+class NullStages:
+    """The null run of one dictionary: matched, trained, scored, classified, labelled."""
+
+    match: Stage[NullMatch]
+    train: Stage[TrainedDictionary]
+    score: Stage[ScorePass]
+    classify: Stage[LatentOwners]
+    label: Stage[LatentLabels]
+
+
+@dataclass(frozen=True)
+class MemberStages:
+    """One dictionary of one replicate."""
+
+    member: DesignMember
+    replicate: int
+    train: Stage[TrainedDictionary]
+    score: Stage[ScorePass]
+    classify: Stage[LatentOwners]
+    label: Stage[LatentLabels]
+    null: NullStages | None
+
+
+class _Builder:
+    """What the stages of all dictionaries of a run share."""
+
+    def __init__(
+        self, context: PairContext, corpus: Stage[TokenisedCorpus], sites: tuple[str, ...]
+    ) -> None:
+        self.context = context
+        self.corpus = corpus
+        self.sites = sites
+        self.latents = context.config.latents
+        registry = context.registry
+        self.learner = registry.choose(
+            "dictionary_learner", self.latents.learner, self.latents.learner_config
+        )
+        self.scorers = [registry.choose("latent_scorer", name) for name in self.latents.scorers]
+        self.labeler = registry.choose("labeler", self.latents.labeler, self.latents.labeler_config)
+
+    def train_stage(
+        self,
+        dictionary_id: str,
+        design: str,
+        replicate: int,
+        harvests: Sequence[Stage[HarvestedActivations]],
+        site: str,
+    ) -> Stage[TrainedDictionary]:
+        def make(runtime: Runtime) -> TrainedDictionary:
+            return train(
+                self.learner.build(),
+                stream_of(self.corpus, harvests, site),
+                dictionary_id=dictionary_id,
+                design=design,
+                replicate=replicate,
+                runtime=runtime,
+            )
+
+        return Stage(
+            self.context.runner,
+            "train",
+            dictionary_id,
+            TrainedDictionary,
+            make,
+            recipe={
+                "dictionary_id": dictionary_id,
+                "design": design,
+                "replicate": replicate,
+                "site": site,
+                "learner": self.learner.recipe(),
+                "versions": self.context.versions("torch"),
+            },
+            inputs=(self.corpus, *harvests),
+            modules=_TRAINING,
+            estimate=_training_estimate(self.learner.config),
+        )
+
+    def score_stage(
+        self,
+        trained: Stage[TrainedDictionary],
+        harvests: Sequence[Stage[HarvestedActivations]],
+        site: str,
+    ) -> Stage[ScorePass]:
+        def make(runtime: Runtime) -> ScorePass:
+            stream = stream_of(self.corpus, harvests, site)
+            scorers = [choice.build() for choice in self.scorers]
+            return ScorePass(*score(trained.value(), stream, scorers, runtime=runtime))
+
+        return Stage(
+            self.context.runner,
+            "score",
+            trained.title,
+            ScorePass,
+            make,
+            recipe={"scorers": [choice.recipe() for choice in self.scorers]},
+            inputs=(trained, self.corpus, *harvests),
+            modules=tuple(f"{_LATENTS}.{m}" for m in ("score", "examples", "encode", "stream")),
+            estimate="one pass over the held-out tokens",
+        )
+
+    def classify_stage(
+        self,
+        scored: Stage[ScorePass],
+        roles: dict[str, str],
+        null: Stage[ScorePass] | None,
+        title: str,
+    ) -> Stage[LatentOwners]:
+        guards = Guards(
+            min_active_tokens=self.latents.min_active_tokens,
+            min_active_documents=self.latents.min_active_documents,
+        )
+
+        def make(runtime: Runtime) -> LatentOwners:
+            return classify(
+                scored.value().scores,
+                roles,
+                guards=guards,
+                null_scores=null.value().scores if null else None,
+                runtime=runtime,
+            )
+
+        return Stage(
+            self.context.runner,
+            "classify",
+            title,
+            LatentOwners,
+            make,
+            recipe={"roles": roles, "guards": dataclasses.asdict(guards)},
+            inputs=(scored, *([null] if null else [])),
+            modules=tuple(f"{_LATENTS}.{m}" for m in ("classify", "rules", "pairwise")),
+        )
+
+    def label_stage(
+        self, owners: Stage[LatentOwners], scored: Stage[ScorePass], replicate: int
+    ) -> Stage[LatentLabels]:
+        def make(runtime: Runtime) -> LatentLabels:
+            found = scored.value()
+            return label(
+                owners.value(),
+                found.scores,
+                found.examples,
+                self.corpus.value(),
+                self.labeler.build(),
+                self.decode,
+                n_decoys=self.latents.n_decoys,
+                seed=replicate,
+                runtime=runtime,
+            )
+
+        return Stage(
+            self.context.runner,
+            "label",
+            owners.title,
+            LatentLabels,
+            make,
+            recipe={
+                "labeler": self.labeler.recipe(),
+                "n_decoys": self.latents.n_decoys,
+                "seed": replicate,
+            },
+            inputs=(owners, scored, self.corpus),
+            modules=(
+                *(f"{_LATENTS}.{m}" for m in ("label", "evidence", "activity", "auroc")),
+                "modeldiff_harness.taxonomy",
+            ),
+        )
+
+    def decode(self, ids: Sequence[int]) -> list[str]:
+        """Turn token ids into one text a token."""
+        tokenizer = self.context.pool(self.context.harvest_dtype).tokenizer(self.context.baseline)
+        return [str(tokenizer.decode([token])) for token in ids]
+
+
+def harvest_stage(
+    context: PairContext,
+    corpus: Stage[TokenisedCorpus],
+    model: str,
+    sites: tuple[str, ...],
+    match: Stage[NullMatch] | None = None,
+) -> Stage[HarvestedActivations]:
+    """Return the stage that runs `model` over the corpus; `match` scales its adapter."""
+    source = context.registry.choose(
+        "activation_source", context.config.latents.source, context.config.latents.source_config
+    )
+
+    def make(runtime: Runtime) -> HarvestedActivations:
+        scale = 1.0 if match is None else match.value().adapter_scale
+        models = SourceModels((model,), context.rescaled_pool(model, scale))
+        return harvest(source.build(), models, corpus.value(), sites, runtime=runtime)
+
+    tokens = f"≤ {context.config.latents.max_tokens:,} tokens"
+    return Stage(
+        context.runner,
+        "harvest",
+        model if match is None else f"{model}, adapter scaled",
+        HarvestedActivations,
+        make,
+        recipe={
+            "model": context.identity_recipe(model, context.harvest_dtype),
+            "sites": list(sites),
+            "source": source.recipe(),
+            "versions": context.versions("transformers", "torch"),
+        },
+        inputs=(corpus, *([match] if match else [])),
+        modules=(f"{_LATENTS}.harvest", "modeldiff_harness.models.blocks"),
+        estimate=tokens,
+    )
+
+
+def stream_of(
+    corpus: Stage[TokenisedCorpus], harvests: Sequence[Stage[HarvestedActivations]], site: str
+) -> MatrixStream:
+    """Return the joined activations of several harvests at one site."""
+    found = [stage.value() for stage in harvests]
+    views: list[View] = [v for h in found for v in h.views if v.site == site]
+    return stream_from_harvests(corpus.value(), found, views)
+
+
+def member_stages(
+    context: PairContext,
+    corpus: Stage[TokenisedCorpus],
+    harvests: dict[str, Stage[HarvestedActivations]],
+    member: DesignMember,
+    *,
+    design: str,
+    site: str,
+    sites: tuple[str, ...],
+    replicate: int,
+) -> MemberStages:
+    """Return the stages of one dictionary and, where a null twin exists, of its null run."""
+    build = _Builder(context, corpus, sites)
+    own = [harvests[name] for name in context.canonical(member.models)]
+    name = f"{member.dictionary_id}#r{replicate}"
+    trained = build.train_stage(name, design, replicate, own, site)
+    scored = build.score_stage(trained, own, site)
+    null = _null_stages(build, harvests, member, design, site, replicate)
+    owners = build.classify_stage(scored, dict(member.roles), null and null.score, name)
+    labels = build.label_stage(owners, scored, replicate)
+    return MemberStages(member, replicate, trained, scored, owners, labels, null)
+
+
+def _null_stages(
+    build: _Builder,
+    harvests: dict[str, Stage[HarvestedActivations]],
+    member: DesignMember,
+    design: str,
+    site: str,
+    replicate: int,
+) -> NullStages | None:
+    context = build.context
+    if member.null_models is None or context.null_twin is None:
+        return None
+    twin = context.null_twin
+    (reference,) = (name for name in member.null_models if name != twin)
+    (replaced,) = (name for name in member.models if name != reference)
+    match = _match_stage(build, reference, replaced, twin, site)
+    scaled = harvest_stage(context, build.corpus, twin, build.sites, match)
+    stages = {reference: harvests[reference], twin: scaled}
+    own = [stages[name] for name in context.canonical((reference, twin))]
+    name = f"null of {member.dictionary_id}#r{replicate}"
+    trained = build.train_stage(name, design, replicate, own, site)
+    scored = build.score_stage(trained, own, site)
+    roles = {(twin if model == replaced else model): role for model, role in member.roles.items()}
+    owners = build.classify_stage(scored, roles, None, name)
+    labels = build.label_stage(owners, scored, replicate)
+    return NullStages(match, trained, scored, owners, labels)
+
+
+def _match_stage(
+    build: _Builder, reference: str, replaced: str, twin: str, site: str
+) -> Stage[NullMatch]:
+    context = build.context
+    source = context.registry.choose(
+        "activation_source", build.latents.source, build.latents.source_config
+    )
+
+    def make(runtime: Runtime) -> NullMatch:
+        return match_null(
+            source.build,
+            lambda name, scale: SourceModels((name,), context.rescaled_pool(name, scale)),
+            build.corpus.value(),
+            site,
+            reference=reference,
+            model=replaced,
+            twin=twin,
+            runtime=runtime,
+        )
+
+    return Stage(
+        context.runner,
+        "harvest",
+        f"match {twin} to {replaced} (from {reference})",
+        NullMatch,
+        make,
+        recipe={
+            "models": [
+                context.identity_recipe(name, context.harvest_dtype)
+                for name in (reference, replaced, twin)
+            ],
+            "site": site,
+            "source": source.recipe(),
+        },
+        inputs=(build.corpus,),
+        modules=(f"{_LATENTS}.match", f"{_LATENTS}.energy", "modeldiff_harness.models.blocks"),
+        estimate="a few thousand tokens, several times",
+    )
+
+
+def _training_estimate(config: Any) -> str:
+    steps, batch = config.get("steps"), config.get("batch_tokens")
+    if steps and batch:
+        return f"{steps:,} steps × {batch:,} tokens, L = {config.get('n_latents', 0):,}"
+    return ""
