@@ -216,3 +216,26 @@ def test_every_task_runs_in_plain_lm_eval_from_another_folder() -> None:
         )
         assert results["versions"][task] == 1.0
         assert [sample["doc"] for sample in results["samples"][task]] == items(task)[:2]
+
+
+def test_no_prompt_of_a_task_is_among_the_prompts_the_demo_trains_or_battles_with() -> None:
+    package = TASKS.parent / "modeldiff_harness"
+    sets = [
+        package / "demo" / "data" / "train_prompts.jsonl",
+        package / "corpora" / "data" / "corpus_prompts.jsonl",
+        package / "preferences" / "data" / "prompts.jsonl",
+    ]
+    known = {
+        frozenset(re.findall(r"\w+", json.loads(line)["prompt"].casefold()))
+        for path in sets
+        for line in path.read_text(encoding="utf-8").splitlines()
+    }
+    assert len(known) > 500
+    for task in NAMES:
+        for row in items(task):
+            prompt = row.get("prompt") or row.get("question")
+            if prompt is None:
+                continue
+            words = frozenset(re.findall(r"\w+", prompt.casefold()))
+            near = [k for k in known if len(k & words) > 0.8 * len(k | words)]
+            assert not near, prompt
