@@ -12,7 +12,7 @@ from modeldiff_harness.stats.counts import enrichment_p
 from modeldiff_harness.stats.multiplicity import benjamini_hochberg
 from modeldiff_harness.taxonomy import load_taxonomy
 
-__all__ = ["EnrichmentLabeler", "enrichment"]
+__all__ = ["EnrichmentLabeler", "create"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class EnrichmentLabeler:
         return activates if capability is None else f"{activates}; {_title(capability)}"
 
 
-def enrichment(
+def create(
     *,
     max_q: float = 0.05,
     min_prompt_lift: float = 1.5,

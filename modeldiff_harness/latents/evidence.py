@@ -16,7 +16,7 @@ from modeldiff_harness.artifacts import (
     TokenWindow,
 )
 from modeldiff_harness.errors import RunError
-from modeldiff_harness.latents.group_counts import capability_counts, leading_author
+from modeldiff_harness.latents.activity import capability_counts, leading_author
 
 __all__ = ["Decode", "build_evidence"]
 
@@ -40,7 +40,7 @@ def build_evidence(
 
     Nothing in it tells which model a latent came from: authors that are models are shown as
     "model".  `active_prompts_C` and `n_prompts_C` count prompts in the words of one author (see
-    `group_counts`).  `token_lift` holds up to 12 tokens with at least 2 % of the mass in the
+    `activity`).  `token_lift` holds up to 12 tokens with at least 2 % of the mass in the
     windows: log-odds of that share against the token's share of the score split, half a token
     added.
 

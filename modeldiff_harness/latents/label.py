@@ -20,8 +20,8 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.contracts import Labeler, Runtime
 from modeldiff_harness.errors import RunError
+from modeldiff_harness.latents.activity import capability_counts, leading_author
 from modeldiff_harness.latents.evidence import Decode, build_evidence
-from modeldiff_harness.latents.group_counts import capability_counts, leading_author
 from modeldiff_harness.stats.counts import newcombe_difference
 from modeldiff_harness.taxonomy import load_taxonomy
 

@@ -18,7 +18,7 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.latents.group_counts import latent_mass
+from modeldiff_harness.latents.activity import latent_mass
 from modeldiff_harness.stats.counts import newcombe_difference, share_shift
 from modeldiff_harness.stats.estimates import Undetermined
 from modeldiff_harness.stats.multiplicity import benjamini_hochberg
@@ -54,14 +54,17 @@ def profile(
     *,
     rule: str,
     null: Sequence[LabelledDictionary] = (),
+    null_rule: str | None = None,
     runtime: Runtime,
 ) -> CapabilityProfile:
     """Compare the two models' own sets of specific latents, capability by capability.
 
     `replicates`: for each dictionary seed the dictionaries of one design (two for via-base, one
     for direct or joint); the first is the one whose rows are reported, the others only say how
-    stable the sign of a difference is.  `null`: the dictionaries of a null run, classified with
-    the null twin as candidate; its share differences (Newcombe interval) are the band.
+    stable the sign of a difference is.  `null`: the dictionaries of a null run, the null twin in
+    the place of the model it replaces; the Newcombe interval of its share difference is the band.
+    `null_rule` is the rule it was classified under (default: `rule`; a null run has no null of
+    its own, so `above_null` needs another).
 
     Primary is the difference of shares (Newcombe), the ratio is suppressed below 5 latents, p is
     Fisher's and descriptive since latents are not independent; q by Benjamini–Hochberg within the
@@ -76,7 +79,7 @@ def profile(
         raise UsageError("profile needs at least one labelled dictionary.")
     taxonomy = load_taxonomy()
     seeds = [_own_sets(dictionaries, rule) for dictionaries in replicates]
-    null_sets = _own_sets(null, rule) if null else None
+    null_sets = _own_sets(null, null_rule or rule) if null else None
     rows: list[ProfileRow] = []
     for level, keys in (("class", taxonomy.class_keys), ("capability", taxonomy.keys)):
         rows += _with_q([_row(level, key, seeds[0], null_sets, taxonomy) for key in keys])
