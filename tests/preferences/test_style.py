@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,6 +110,17 @@ def test_the_difference_is_that_of_the_definition() -> None:
     a = {"tokens": 30.0, "headers": 0.0, "list_items": 4.0, "bold": 1.0}
     b = {"tokens": 9.0, "headers": 0.0, "list_items": 0.0, "bold": 6.0}
     assert list(features.difference(a, b)) == [21 / 40, 0.0, 4 / 5, -5 / 8]
+
+
+@given(st.text(alphabet="# \n\t-*+1.a_\u2028\r", max_size=60))
+def test_the_counts_are_those_of_lmarenas_patterns(text: str) -> None:
+    counts = count_markdown(text)
+    headers = sum(len(re.findall(rf"^#{{{n}}}\s", text, re.M)) for n in range(1, 7))
+    assert counts.headers == headers
+    assert counts.ordered_items == len(re.findall(r"^\s*\d+\.\s", text, re.M))
+    assert counts.unordered_items == len(re.findall(r"^\s*[-*+]\s", text, re.M))
+    bold = len(re.findall(r"\*\*[^*\n]+\*\*", text)) + len(re.findall(r"__[^_\n]+__", text))
+    assert counts.bold_spans == bold
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
