@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from modeldiff_harness.errors import UsageError
+from modeldiff_harness.errors import UsageError, did_you_mean
 
 Emphasis = Literal["same", "unknown"]
 """What a larger share of latents is taken to go with in behaviour: more of it, or nothing known."""
@@ -91,7 +90,7 @@ class Taxonomy:
         """Return the capability named `key`.
 
         Raises:
-            UsageError: no capability has that key; the message names the nearest one.
+            UsageError: no capability has that key; the hint names the nearest ones.
         """
         for capability in self:
             if capability.key == key:
@@ -102,7 +101,7 @@ class Taxonomy:
         """Return the class named `key`.
 
         Raises:
-            UsageError: no class has that key; the message names the nearest one.
+            UsageError: no class has that key; the hint names the nearest ones.
         """
         for candidate in self.classes:
             if candidate.key == key:
@@ -208,6 +207,4 @@ def _text(value: object, where: str) -> str:
 
 
 def _unknown(noun: str, key: str, known: tuple[str, ...]) -> UsageError:
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    return UsageError(f"unknown {noun} {key!r}: {hint}")
+    return UsageError(f"unknown {noun} {key!r}.", hint=did_you_mean(key, known))
