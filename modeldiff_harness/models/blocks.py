@@ -64,7 +64,9 @@ def find_blocks(model: nn.Module) -> nn.ModuleList:
         ]
         if lists:
             return min(lists, key=lambda entry: entry[0])[1]
-    raise RunError(f"the blocks of {type(model).__name__} were not found: this architecture is new.")
+    raise RunError(
+        f"the blocks of {type(model).__name__} were not found: this architecture is new."
+    )
 
 
 @contextmanager

@@ -119,5 +119,3 @@ class _plain_errors:
         if isinstance(error, (ValueError, OSError, KeyError, TypeError)):
             line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise RunError(f"{self._source} cannot be opened: {line}") from error
-
-

@@ -36,7 +36,9 @@ def load_model(
 
     Only safetensors are read and no remote code is run.  Raises as `ModelPool.activate`.
     """
-    pool = ModelPool({ref.name: ref}, dtype=dtype, device=device, cache_dir=cache_dir, offline=offline)
+    pool = ModelPool(
+        {ref.name: ref}, dtype=dtype, device=device, cache_dir=cache_dir, offline=offline
+    )
     return pool.activate(ref.name)
 
 
@@ -252,7 +254,9 @@ class ModelPool:
         name = f"adapter{len(base.adapters)}"
         given: dict[str, Any] = {"autocast_adapter_dtype": False, "use_safetensors": True}
         if base.peft is None:
-            base.peft = PeftModel.from_pretrained(base.model, str(folder), adapter_name=name, **given)
+            base.peft = PeftModel.from_pretrained(
+                base.model, str(folder), adapter_name=name, **given
+            )
         else:
             base.peft.load_adapter(str(folder), adapter_name=name, **given)
         base.model.to(self.device, _DTYPES[self.dtype]).eval().requires_grad_(False)

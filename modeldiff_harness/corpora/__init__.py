@@ -1,0 +1,7 @@
+"""Corpora: documents from anywhere → tokens with roles, tags and splits.
+
+documents.py    readers, one Document a row
+capability.py   the shipped capability corpus with the models' own answers
+splits.py       train / calibrate / score / label_test, by prompt
+tokenise.py     documents → TokenisedCorpus, one chat template for all models
+"""
