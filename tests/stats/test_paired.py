@@ -49,7 +49,8 @@ def test_check_values_of_a_large_benchmark() -> None:
     assert result.unpaired_se is not None
     assert 100 * result.unpaired_se == pytest.approx(1.84, abs=0.01)
     assert 100 * unpaired_se(base, cand) == pytest.approx(1.84, abs=0.01)
-    assert result.upper < 0 and result.p_value < 1e-6
+    assert result.upper < 0
+    assert result.p_value < 1e-6
 
 
 @pytest.mark.parametrize(("fixed", "broken"), [(0, 1), (3, 9), (9, 3), (5, 5), (40, 61), (0, 0)])
@@ -80,28 +81,38 @@ def test_bonett_price_covers_by_enumeration(p01: float, p10: float) -> None:
 @pytest.mark.parametrize("n", [1, 5, 200])
 def test_without_discordant_items_the_interval_keeps_a_width(n: int) -> None:
     result = determined(paired_difference(np.ones(n), np.ones(n)))
-    assert result.delta == 0 and result.p_value == 1
-    assert result.lower < 0 < result.upper and result.se > 0
-    assert "no_discordant_items" in result.flags and "adjusted_se" in result.flags
+    assert result.delta == 0
+    assert result.p_value == 1
+    assert result.lower < 0 < result.upper
+    assert result.se > 0
+    assert "no_discordant_items" in result.flags
+    assert "adjusted_se" in result.flags
 
 
 def test_every_item_broken_keeps_a_width() -> None:
     result = determined(paired_difference(np.ones(10), np.zeros(10)))
-    assert result.delta == -1 and result.lower == -1 and result.upper > -1 and result.se > 0
+    assert result.delta == -1
+    assert result.lower == -1
+    assert result.upper > -1
+    assert result.se > 0
 
 
 def test_no_items_and_no_variance_are_undetermined() -> None:
     empty = paired_difference([], [])
-    assert isinstance(empty, Undetermined) and empty.n == 0
+    assert isinstance(empty, Undetermined)
+    assert empty.n == 0
     assert isinstance(paired_binary(PairedCounts(0, 0, 0, 0)), Undetermined)
     one = paired_difference([3.0], [5.0])
-    assert isinstance(one, Undetermined) and one.delta == 2.0
+    assert isinstance(one, Undetermined)
+    assert one.delta == 2.0
     constant = paired_difference([1.0, 2.0, 3.0], [3.0, 4.0, 5.0])
-    assert isinstance(constant, Undetermined) and constant.delta == 2.0
+    assert isinstance(constant, Undetermined)
+    assert constant.delta == 2.0
     same = paired_difference([0.25, 0.5], [0.25, 0.5])
     assert determined(same).lower < 0  # bounded scores that never moved still have a bound
     one_cluster = paired_difference([1.0, 0.0], [0.0, 0.0], clusters=["a", "a"])
-    assert isinstance(one_cluster, Undetermined) and one_cluster.delta == -0.5
+    assert isinstance(one_cluster, Undetermined)
+    assert one_cluster.delta == -0.5
 
 
 def test_large_continuous_is_the_paired_t_interval() -> None:
@@ -121,7 +132,8 @@ def test_small_or_skewed_continuous_uses_the_bootstrap() -> None:
     rng = np.random.default_rng(2)
     small = determined(paired_difference(np.zeros(50), rng.normal(size=50)))
     skewed = determined(paired_difference(np.zeros(300), rng.lognormal(0, 2, size=300)))
-    assert small.method.startswith("BCa") and skewed.method.startswith("BCa")
+    assert small.method.startswith("BCa")
+    assert skewed.method.startswith("BCa")
     # A skewed interval reaches further on the side of its tail.
     assert skewed.upper - skewed.delta > skewed.delta - skewed.lower
 
@@ -136,7 +148,8 @@ def test_clustered_standard_error_by_hand_and_t_interval() -> None:
     pulls = [(d[cluster == g] - d.mean()).sum() for g in range(60)]
     se = math.sqrt(sum(pull**2 for pull in pulls) / len(d) ** 2 * 60 / 59)
     assert result.se == pytest.approx(se)
-    assert result.df == 59 and result.n_clusters == 60
+    assert result.df == 59
+    assert result.n_clusters == 60
     half = stats.t.ppf(0.975, 59) * se
     assert (result.lower, result.upper) == pytest.approx((d.mean() - half, d.mean() + half))
     assert result.p_value == pytest.approx(2 * stats.t.sf(abs(d.mean()) / se, 59))
@@ -161,8 +174,10 @@ def test_few_clusters_use_the_cluster_bootstrap() -> None:
     right = (rng.random(100) < 0.6).astype(float)
     right_now = (rng.random(100) < 0.5).astype(float)
     result = determined(paired_difference(right, right_now, clusters=cluster))
-    assert result.method.startswith("cluster BCa") and "few_clusters" in result.flags
-    assert result.fixed is not None and result.broken is not None
+    assert result.method.startswith("cluster BCa")
+    assert "few_clusters" in result.flags
+    assert result.fixed is not None
+    assert result.broken is not None
     assert (result.fixed - result.broken) / 100 == pytest.approx(result.delta)
 
 
@@ -214,8 +229,10 @@ def test_swap_negates_binary(items: list[tuple[float, float]]) -> None:
     assert back.delta == -forward.delta
     assert (back.lower, back.upper) == pytest.approx((-forward.upper, -forward.lower))
     assert (back.fixed, back.broken) == (forward.broken, forward.fixed)
-    assert back.p_value == forward.p_value and back.se == pytest.approx(forward.se)
-    assert -1 <= forward.lower <= forward.upper <= 1 and 0 < forward.p_value <= 1
+    assert back.p_value == forward.p_value
+    assert back.se == pytest.approx(forward.se)
+    assert -1 <= forward.lower <= forward.upper <= 1
+    assert 0 < forward.p_value <= 1
 
 
 @settings(deadline=None, max_examples=40)
@@ -226,7 +243,8 @@ def test_nothing_is_ever_nan(items: list[tuple[float, float]]) -> None:
     if isinstance(result, PairedEstimate):
         numbers = [result.delta, result.se, result.lower, result.upper, result.p_value]
         assert np.isfinite(numbers).all()
-        assert result.lower <= result.upper and 0 < result.p_value <= 1
+        assert result.lower <= result.upper
+        assert 0 < result.p_value <= 1
 
 
 def test_bad_input_says_what_is_wrong() -> None:

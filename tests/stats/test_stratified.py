@@ -67,5 +67,6 @@ def test_degrees_of_freedom_by_welch_satterthwaite() -> None:
     rng = np.random.default_rng(1)
     parts = [paired_difference(*rng.normal(size=(2, n))) for n in (10, 30)]
     group = stratified_difference(parts)
-    assert isinstance(group, PairedEstimate) and group.df is not None
+    assert isinstance(group, PairedEstimate)
+    assert group.df is not None
     assert 9 <= group.df <= 38
