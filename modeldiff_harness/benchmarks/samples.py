@@ -99,6 +99,8 @@ def _response(filtered: Any, arguments: list[dict[str, Any]], *, by_length: bool
     scores = [score for score in map(_log_likelihood, filtered) if score is not None]
     if len(scores) == len(filtered) == len(arguments) > 1:
         choices = [_continuation(argument) for argument in arguments]
+        if len(set(choices)) == 1:  # Winogrande: the choices are contexts, not continuations
+            choices = [_text(argument.get("arg_0", "")) for argument in arguments]
         if by_length:
             pairs = zip(scores, choices, strict=True)
             scores = [score / max(1, len(choice)) for score, choice in pairs]
