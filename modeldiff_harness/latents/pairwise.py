@@ -69,7 +69,8 @@ class PairwiseScores:
 
         Dominance falls as the other's norm grows, so this is the smallest over the others.
         """
-        return np.min([self.dominance[own, other] for other in self.others(own)], axis=0)
+        against = [self.dominance[own, other] for other in self.others(own)]
+        return np.asarray(np.min(against, axis=0), dtype=np.float64)
 
 
 def read_pairwise(scores: LatentScores, guards: Guards) -> PairwiseScores:
@@ -100,6 +101,7 @@ def read_pairwise(scores: LatentScores, guards: Guards) -> PairwiseScores:
     tokens_L = _column(scores, "n_active_tokens").values_L
     documents_L = _column(scores, "n_active_documents").values_L
     alive_L = defined & (tokens_L > 0)
+    scaling = _scaling_columns(scores)
     return PairwiseScores(
         models=models,
         dominance=dominance,
@@ -108,15 +110,23 @@ def read_pairwise(scores: LatentScores, guards: Guards) -> PairwiseScores:
         eligible_L=alive_L
         & (tokens_L >= guards.min_active_tokens)
         & (documents_L >= guards.min_active_documents),
-        **_scaling_columns(scores),
+        nu_eps=scaling.nu_eps,
+        nu_r=scaling.nu_r,
+        nu_defined=scaling.nu_defined,
+        beta_positive=scaling.beta_positive,
     )
 
 
-def _scaling_columns(scores: LatentScores) -> dict[str, Mapping[OrderedPair, NDArray[np.generic]]]:
-    nu_eps: dict[OrderedPair, Doubles] = {}
-    nu_r: dict[OrderedPair, Doubles] = {}
-    nu_defined: dict[OrderedPair, Bools] = {}
-    beta_positive: dict[OrderedPair, Bools] = {}
+@dataclass(frozen=True, eq=False)
+class _Scaling:
+    nu_eps: dict[OrderedPair, Doubles]
+    nu_r: dict[OrderedPair, Doubles]
+    nu_defined: dict[OrderedPair, Bools]
+    beta_positive: dict[OrderedPair, Bools]
+
+
+def _scaling_columns(scores: LatentScores) -> _Scaling:
+    found = _Scaling({}, {}, {}, {})
     for own, other in permutations(scores.models, 2):
         key = f"[own={own},other={other}]"
         eps, r = _column(scores, f"nu_eps{key}"), _column(scores, f"nu_r{key}")
@@ -126,16 +136,12 @@ def _scaling_columns(scores: LatentScores) -> dict[str, Mapping[OrderedPair, NDA
                 f"score column beta_own{key} of {scores.dictionary_id} has no interval.",
                 hint="Score the dictionary with at least two jackknife blocks.",
             )
-        nu_defined[own, other] = eps.defined_L & r.defined_L
-        nu_eps[own, other] = np.where(eps.defined_L, eps.values_L, 0.0)
-        nu_r[own, other] = np.where(r.defined_L, r.values_L, 0.0)
-        beta_positive[own, other] = beta.defined_L & (beta.lower_L > 0)
-    return {
-        "nu_eps": nu_eps,
-        "nu_r": nu_r,
-        "nu_defined": nu_defined,
-        "beta_positive": beta_positive,
-    }
+        pair = (own, other)
+        found.nu_defined[pair] = eps.defined_L & r.defined_L
+        found.nu_eps[pair] = np.where(eps.defined_L, eps.values_L, 0.0)
+        found.nu_r[pair] = np.where(r.defined_L, r.values_L, 0.0)
+        found.beta_positive[pair] = beta.defined_L & (beta.lower_L > 0)
+    return found
 
 
 def _column(scores: LatentScores, name: str) -> ScoreColumn:

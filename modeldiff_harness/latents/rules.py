@@ -137,11 +137,12 @@ class AboveNullRule:
     """Thresholds from a null run of identical settings, side by side (method §10).
 
     Dominance must exceed the run's own mode by more than the LARGEST excess over its mode that
-    any eligible latent of the null run shows on the same side; both ν must lie below the null
-    run's `quantile` in the same direction.  The extreme is taken of Δnorm because that is bounded;
-    ν is a ratio with heavy tails, so its minimum over thousands of latents would be one latent's
-    noise and could hide everything, and a low quantile is used instead.  Modes are subtracted
-    because two trainings place the shared mode a little differently.
+    any eligible latent of the null run shows on the same side, and by `min_margin` at least (so
+    that a null which hardly differs does not make a finding of every rounding); both ν must lie
+    below the null run's `quantile` in the same direction.  The extreme is taken of Δnorm because
+    that is bounded; ν is a ratio with heavy tails, so its minimum over thousands of latents would
+    be one latent's noise and could hide everything, and a low quantile is used instead.  Modes are
+    subtracted because two trainings place the shared mode a little differently.
 
     If the run is itself a null, its latents and the null's are exchangeable, so that at most about
     one latent a side is expected beyond the null's maximum even before ν is asked: a single
@@ -150,6 +151,7 @@ class AboveNullRule:
     """
 
     quantile: float = 0.025
+    min_margin: float = 0.05
     name: str = "above_null"
 
     def thresholds(
@@ -168,7 +170,8 @@ class AboveNullRule:
             null_values = null.dominance[pair][null.eligible_L]
             null_centre, _ = centre_and_width(null_values)
             centre, _ = centre_and_width(run.dominance[pair][run.eligible_L])
-            dominance[pair] = centre + float(null_values.max()) - null_centre
+            excess = float(null_values.max()) - null_centre
+            dominance[pair] = centre + max(excess, self.min_margin)
         shared = {
             (own, other): (1.0 - dominance[other, own], dominance[own, other])
             for own, other in run.pairs

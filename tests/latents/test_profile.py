@@ -155,7 +155,7 @@ capability_counts = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(capability_counts, capability_counts)
 def test_swapping_the_pair_negates_differences_and_inverts_ratios(
     baseline: Counts, candidate: Counts
