@@ -1,0 +1,140 @@
+"""Every capability through three lenses, and the written rule by which they are compared.
+
+Benchmarks and preference substance are evaluative: they say whether the candidate does better, and
+their signs are compared where their intervals exclude zero.  A share of latents is emphasis, not
+ability: it is compared with behaviour only where the taxonomy takes emphasis and behaviour to go
+the same way, and otherwise shown without a mark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from modeldiff_harness.artifacts import (
+    BenchmarkRow,
+    BenchmarksSection,
+    CapabilityRow,
+    LatentsSection,
+    Lens,
+    PreferencesSection,
+)
+from modeldiff_harness.taxonomy import Capability, load_taxonomy
+
+__all__ = ["capability_rows", "compare_lenses"]
+
+Agreement = Literal["agree", "conflict", "unclear", "not measured"]
+Sign = Literal["up", "down", "unclear"]
+
+_ORDER: dict[str, int] = {"conflict": 0, "agree": 1, "unclear": 2, "not measured": 3}
+_Z = 1.959963984540054
+
+
+def capability_rows(
+    benchmarks: BenchmarksSection, preferences: PreferencesSection, latents: LatentsSection
+) -> tuple[CapabilityRow, ...]:
+    """Return one row a capability, conflicts first, then in the taxonomy's order."""
+    rows = []
+    for capability in load_taxonomy():
+        lenses = (
+            _benchmark_lens(capability.key, benchmarks),
+            _preference_lens(capability.key, preferences),
+            _latent_lens(capability.key, latents),
+        )
+        agreement, reading = compare_lenses(capability, *lenses)
+        rows.append(
+            CapabilityRow(capability.key, capability.class_key, *lenses, agreement, reading)
+        )
+    return tuple(sorted(rows, key=lambda row: _ORDER[row.agreement]))
+
+
+def compare_lenses(
+    capability: Capability, benchmark: Lens, preference: Lens, latents: Lens
+) -> tuple[Agreement, str]:
+    """Apply the rule to one capability; returns the mark and a sentence that says why."""
+    compared = {"benchmark": benchmark, "preference": preference}
+    if capability.emphasis == "same":
+        compared["latents"] = latents
+    measured = {name: lens for name, lens in compared.items() if lens.status == "measured"}
+    aside = ""
+    if capability.emphasis != "same" and latents.status == "measured":
+        aside = " The share of latents is shown without a mark: what it means is not known."
+    if len(measured) < 2:
+        only = f"only {next(iter(measured))}" if measured else "nothing that can be compared"
+        return "not measured", f"{only} was measured.".capitalize() + aside
+    clear = {name: lens.sign for name, lens in measured.items() if lens.sign in ("up", "down")}
+    if len(clear) < 2:
+        return "unclear", "Fewer than two intervals exclude zero." + aside
+    told = ", ".join(f"{name} {sign}" for name, sign in clear.items())
+    if len(set(clear.values())) == 1:
+        return "agree", f"Same direction: {told}." + aside
+    return "conflict", f"Opposite directions: {told}." + aside
+
+
+def _benchmark_lens(key: str, section: BenchmarksSection) -> Lens:
+    if section.status != "measured":
+        return Lens("not measured", detail=section.reason)
+    rows = [r for r in section.rows if r.primary and r.capability == key]
+    if not rows:
+        return Lens("not measured", detail="no task measures it")
+    tasks = ", ".join(dict.fromkeys(row.task for row in rows))
+    return _lens(*_combined(rows), "metric difference", tasks)
+
+
+def _combined(rows: Sequence[BenchmarkRow]) -> tuple[float, float, float]:
+    """Return (effect, lower, upper) of one capability's tasks, better = positive.
+
+    One task: its own interval.  Several: the inverse-variance mean, with standard errors read off
+    the intervals, which stay open where there are no discordant items.
+    """
+    better = [
+        (r.delta, r.lower, r.upper) if r.higher_is_better else (-r.delta, -r.upper, -r.lower)
+        for r in rows
+    ]
+    if len(better) == 1:
+        return better[0]
+    weights = [(2 * _Z / max(upper - lower, 1e-9)) ** 2 for _, lower, upper in better]
+    mean = sum(w * delta for w, (delta, _, _) in zip(weights, better, strict=True)) / sum(weights)
+    half = _Z / math.sqrt(sum(weights))
+    return mean, mean - half, mean + half
+
+
+def _preference_lens(key: str, section: PreferencesSection) -> Lens:
+    if section.status != "measured":
+        return Lens("not measured", detail=section.reason)
+    for row in section.categories:
+        if row.capability != key:
+            continue
+        if row.substance_elo is not None:
+            found, detail = row.substance_elo, f"substance, {row.n_prompts} prompts"
+        elif row.raw_elo is not None:
+            found, detail = row.raw_elo, f"raw: style not separated, {row.n_prompts} prompts"
+        else:
+            break
+        return _lens(found.estimate, found.lower, found.upper, "Elo", detail)
+    return Lens("not measured", detail="no prompts with a usable estimate")
+
+
+def _latent_lens(key: str, section: LatentsSection) -> Lens:
+    if section.status != "measured" or section.profile is None:
+        return Lens("not measured", detail=section.reason)
+    for row in section.profile.rows:
+        if row.level == "capability" and row.key == key:
+            counts = row.comparison
+            difference = counts.share_difference
+            if difference is None:
+                break
+            detail = (
+                f"{counts.n_candidate}/{counts.total_candidate} against "
+                f"{counts.n_baseline}/{counts.total_baseline} latents"
+            )
+            return _lens(
+                difference.estimate, difference.lower, difference.upper, "share of latents", detail
+            )
+    return Lens("not measured", detail="a model has no specific latents")
+
+
+def _lens(effect: float, lower: float, upper: float, unit: str, detail: str) -> Lens:
+    sign: Sign = "up" if lower > 0 else "down" if upper < 0 else "unclear"
+    return Lens("measured", effect, lower, upper, unit, sign, detail)
