@@ -284,9 +284,20 @@ class DictionaryDesign(Protocol):
     """Says which dictionaries answer the question: via-base (two), direct (one), joint (one)."""
 
     def members(
-        self, *, baseline: str, candidate: str, base: str | None, null_twin: str | None, site: str
+        self,
+        *,
+        baseline: str,
+        candidate: str,
+        base: str | None,
+        null_twin: str | None,
+        site: str,
+        twin_of: str | None = None,
     ) -> tuple[DesignMember, ...]:
-        """Return the dictionaries to train; UsageError when a needed model is missing."""
+        """Return the dictionaries to train; UsageError when a needed model is missing.
+
+        `twin_of` names the model that `null_twin` is a twin of (default: the baseline), so that a
+        swapped pair keeps its null.
+        """
         ...
 
 

@@ -165,7 +165,12 @@ def _profile_stage(
         make,
         recipe={"rule": rule, "null_rule": null_rule},
         inputs=(*labelled, *(s for n in nulls for s in (n.classify, n.label, n.score))),
-        modules=(f"{_LATENTS}.profile", "modeldiff_harness.stats", "modeldiff_harness.taxonomy"),
+        modules=(
+            f"{_LATENTS}.profile",
+            f"{_LATENTS}.activity",
+            "modeldiff_harness.stats",
+            "modeldiff_harness.taxonomy",
+        ),
     )
 
 
@@ -191,7 +196,10 @@ def _energy_stage(
         make,
         recipe={"site": site, "pair": list(context.config.pair)},
         inputs=(corpus, *pair),
-        modules=(f"{_LATENTS}.energy", f"{_LATENTS}.prompts", f"{_LATENTS}.stream"),
+        modules=(
+            *(f"{_LATENTS}.{m}" for m in ("energy", "prompts", "stream")),
+            "modeldiff_harness.stats",
+        ),
     )
 
 
@@ -219,5 +227,8 @@ def _controls_stage(
         make,
         recipe={"site": site, "pair": list(context.config.pair)},
         inputs=(corpus, *pair),
-        modules=tuple(f"{_LATENTS}.{m}" for m in ("controls", "prompts", "auroc", "stream")),
+        modules=(
+            *(f"{_LATENTS}.{m}" for m in ("controls", "prompts", "auroc", "stream")),
+            "modeldiff_harness.stats",
+        ),
     )

@@ -37,6 +37,8 @@ _TRAINING = tuple(
     for name in ("train", "stream", "crosscoder", "initialise", "threshold", "encode", "kernels")
 )
 
+_SCORING = ("score", "examples", "encode", "stream", "prompts", "group_activity", "quality")
+
 
 @dataclass(frozen=True)
 class NullStages:
@@ -135,7 +137,7 @@ class _Builder:
             make,
             recipe={"scorers": [choice.recipe() for choice in self.scorers]},
             inputs=(trained, self.corpus, *harvests),
-            modules=tuple(f"{_LATENTS}.{m}" for m in ("score", "examples", "encode", "stream")),
+            modules=tuple(f"{_LATENTS}.{m}" for m in _SCORING),
             estimate="one pass over the held-out tokens",
         )
 
@@ -201,7 +203,8 @@ class _Builder:
             },
             inputs=(owners, scored, self.corpus),
             modules=(
-                *(f"{_LATENTS}.{m}" for m in ("label", "evidence", "activity", "auroc")),
+                *(f"{_LATENTS}.{m}" for m in ("label", "evidence", "activity")),
+                "modeldiff_harness.stats",
                 "modeldiff_harness.taxonomy",
             ),
         )

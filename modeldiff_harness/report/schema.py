@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import hashlib
 import inspect
+import itertools
 import json
 import textwrap
 import types
@@ -94,9 +95,8 @@ def schema_markdown() -> str:
     lines = [
         "# report.json",
         "",
-        f"Schema version {Report.SCHEMA_VERSION}. Every delta is candidate − baseline. This page is "
-        "made from the",
-        "dataclasses in `modeldiff_harness/artifacts/`; a test holds the two together.",
+        f"Schema version {Report.SCHEMA_VERSION}. Every delta is candidate − baseline. This page",
+        "is made from the dataclasses in `modeldiff_harness/artifacts/`; a test holds the two together.",
     ]
     for kind in _records(Report):
         lines += ["", f"## {kind.__name__}", "", _first_paragraph(kind), ""]
@@ -194,7 +194,7 @@ def field_docs(kind: type) -> dict[str, str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
     body = typing.cast(ast.ClassDef, tree.body[0]).body
     found = {}
-    for statement, following in zip(body, body[1:], strict=False):
+    for statement, following in itertools.pairwise(body):
         if (
             isinstance(statement, ast.AnnAssign)
             and isinstance(statement.target, ast.Name)
