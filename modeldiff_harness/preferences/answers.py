@@ -99,5 +99,5 @@ def answer(
 
 
 def _storable(text: str) -> str:
-    """Replace half surrogate pairs: a byte-level tokenizer can leave them, UTF-8 cannot hold them."""
+    """Replace half surrogate pairs, which UTF-8 cannot hold."""
     return text.encode("utf-8", "replace").decode("utf-8")
