@@ -32,7 +32,7 @@ class Criterion:
     estimate: float | Undetermined
     """candidate - baseline, or why there is none."""
     se: float
-    """Its standard error; 0 is allowed only with `interval`."""
+    """Its standard error; 0 with an `interval` derives it from the interval's width."""
     margin: float
     """The tolerated loss m > 0, in the estimate's unit."""
     df: float | None = None
@@ -56,11 +56,16 @@ class Criterion:
             raise UsageError(f"criterion {self.name}: loss_p is {self.loss_p}, not a probability")
         if not isinstance(self.estimate, Undetermined) and self.interval is None and self.se == 0:
             raise UsageError(f"criterion {self.name}: give a standard error or an interval")
+        if self.interval is not None and not self.interval[0] < self.interval[1]:
+            raise UsageError(f"criterion {self.name}: the interval's lower end must be below")
 
-    @property
-    def total_se(self) -> float:
-        """√(se² + noise_se²)."""
-        return math.hypot(self.se, self.noise_se)
+    def total_se(self, confidence: float) -> float:
+        """√(se² + noise_se²), with se from the interval at `confidence` where it was not given."""
+        se = self.se
+        if se == 0.0 and self.interval is not None:
+            width = self.interval[1] - self.interval[0]
+            se = width / (2.0 * critical_value(confidence, self.df))
+        return math.hypot(se, self.noise_se)
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ def decide_gate(
     if len({criterion.name for criterion in criteria}) < len(criteria):
         raise UsageError("two criteria have the same name")
     # An undetermined criterion still counts in the family: deciding later must not change others.
-    loss_p = [1.0 if isinstance(c.estimate, Undetermined) else _loss_p(c) for c in criteria]
+    loss_p = [_loss_p(criterion, confidence) for criterion in criteria]
     adjusted = holm(loss_p)
     decisions = tuple(
         _decide(criterion, p, float(q), family_alpha, confidence)
@@ -220,27 +225,24 @@ def style_driven_gain(
     return raw.lower > 0 and style.lower > 0 and substance.lower <= 0
 
 
-def _loss_p(criterion: Criterion) -> float:
+def _loss_p(criterion: Criterion, confidence: float) -> float:
+    if isinstance(criterion.estimate, Undetermined):
+        return 1.0
     if criterion.loss_p is not None and criterion.noise_se == 0.0:
         return criterion.loss_p
-    assert not isinstance(criterion.estimate, Undetermined)
-    if criterion.total_se == 0.0:
-        raise UsageError(f"criterion {criterion.name}: a loss needs a standard error or loss_p")
     # P(estimate this low or lower | no difference).
-    return upper_tail(-criterion.estimate / criterion.total_se, criterion.df)
+    return upper_tail(-criterion.estimate / criterion.total_se(confidence), criterion.df)
 
 
-def _interval(criterion: Criterion, confidence: float) -> tuple[float, float]:
-    assert not isinstance(criterion.estimate, Undetermined)
+def _interval(criterion: Criterion, estimate: float, confidence: float) -> tuple[float, float]:
     reach = critical_value(confidence, criterion.df)
     if criterion.interval is None:
-        half = reach * criterion.total_se
-        return criterion.estimate - half, criterion.estimate + half
+        half = reach * criterion.total_se(confidence)
+        return estimate - half, estimate + half
     lower, upper = criterion.interval
     noise = reach * criterion.noise_se
-    return (
-        criterion.estimate - math.hypot(criterion.estimate - lower, noise),
-        criterion.estimate + math.hypot(upper - criterion.estimate, noise),
+    return estimate - math.hypot(estimate - lower, noise), estimate + math.hypot(
+        upper - estimate, noise
     )
 
 
@@ -250,7 +252,7 @@ def _decide(
     if isinstance(criterion.estimate, Undetermined):
         reason = criterion.estimate.reason
         return CriterionDecision(criterion, "INCONCLUSIVE", None, None, None, None, False, reason)
-    lower, upper = _interval(criterion, confidence)
+    lower, upper = _interval(criterion, criterion.estimate, confidence)
     verdict: Verdict
     if lower > -criterion.margin:
         verdict, reason = "PASS", f"a loss of {criterion.margin:g} or more is excluded"

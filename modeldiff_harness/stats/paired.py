@@ -155,16 +155,18 @@ def _table(base: Floats, cand: Floats) -> PairedCounts:
 def _continuous(
     base: Floats, cand: Floats, kind: Kind, confidence: float, seed: int
 ) -> PairedEstimate | Undetermined:
-    d, n = cand - base, len(base)
+    d, n = _differences(base, cand), len(base)
     delta = float(d.mean())
-    if np.ptp(d) == 0.0:
+    if np.ptp(d) <= _rounding(base, cand):
         return _without_variation(base, cand, n, None, kind, confidence)
-    spread = float(d.std(ddof=1))
-    se = spread / math.sqrt(n)
-    skewness = float(((d - delta) ** 3).mean() / d.std() ** 3)
+    # In units of the largest difference nothing under- or overflows.
+    scale = float(np.abs(d).max())
+    unit = d / scale
+    se = scale * float(unit.std(ddof=1)) / math.sqrt(n)
+    skewness = float((((unit - unit.mean()) / unit.std()) ** 3).mean())
     by_bootstrap = n < _BCA_BELOW_ITEMS or abs(skewness) / math.sqrt(n) > _SKEWNESS_PER_ROOT_N
     if by_bootstrap:
-        lower, upper = bca_interval(d, confidence=confidence, seed=seed)
+        lower, upper = (scale * end for end in bca_interval(unit, None, confidence, seed))
     else:
         interval = wald(delta, se, confidence, n - 1)
         lower, upper = interval.lower, interval.upper
@@ -176,12 +178,22 @@ def _continuous(
         se=se,
         lower=lower,
         upper=upper,
-        p_value=sign_flip_p(d, seed=seed),
+        p_value=sign_flip_p(unit, seed=seed),
         method=f"{'BCa bootstrap' if by_bootstrap else 'paired t'} interval, sign-flip permutation",
         confidence=confidence,
         df=float(n - 1),
         unpaired_se=unpaired_se(base, cand),
     )
+
+
+def _rounding(base: Floats, cand: Floats) -> float:
+    """Differences this small come from arithmetic, not from the models."""
+    return 1e-12 * float(max(np.abs(base).max(), np.abs(cand).max()))
+
+
+def _differences(base: Floats, cand: Floats) -> Floats:
+    d = cand - base
+    return np.where(np.abs(d) <= _rounding(base, cand), 0.0, d)
 
 
 def _without_variation(
@@ -197,8 +209,7 @@ def _without_variation(
     Differences of values in [0, 1] spread at most like binary ones, so the Bonett-Price interval
     without discordant units covers.
     """
-    d = cand - base
-    delta = float(d.mean())
+    delta = float(_differences(base, cand).mean())
     if kind == "continuous" or delta != 0.0:
         return Undetermined(
             "one unit has no variance" if n_units == 1 else "every unit differs by the same amount",
@@ -238,23 +249,27 @@ def _clustered(
     seed: int,
 ) -> PairedEstimate | Undetermined:
     """Sandwich variance Σ_g(Σ_{i∈g}(d_i - d̄))²/n² x G/(G-1), t with G-1 degrees of freedom."""
-    d, n = cand - base, len(base)
+    d, n = _differences(base, cand), len(base)
     delta = float(d.mean())
     if n_clusters == 1:
         return Undetermined("all items belong to one cluster", 1, delta)
     sizes_G = np.bincount(index, minlength=n_clusters).astype(np.float64)
     sums_G = sum_within(d, index, n_clusters)
     pulls_G = sums_G - delta * sizes_G
-    if float(np.abs(pulls_G).max()) <= 1e-12 * max(1.0, float(np.abs(d).max())):
-        if np.ptp(d) == 0.0:
+    if float(np.abs(pulls_G).max()) <= _rounding(base, cand) * float(sizes_G.max()):
+        if np.ptp(d) <= _rounding(base, cand):
             return _without_variation(base, cand, n_clusters, n_clusters, kind, confidence)
         return Undetermined("every cluster differs by the same amount", n_clusters, delta)
-    se = math.sqrt(float((pulls_G**2).sum()) / n**2 * n_clusters / (n_clusters - 1.0))
+    # In units of the largest difference nothing under- or overflows.
+    scale = float(np.abs(d).max())
+    variance = float(((pulls_G / scale) ** 2).sum()) / n**2 * n_clusters / (n_clusters - 1.0)
+    se = scale * math.sqrt(variance)
     df = float(n_clusters - 1)
     half = critical_value(confidence, df) * se
     lower, upper, by = delta - half, delta + half, "clustered t"
     if _FEWEST_CLUSTERS_TO_RESAMPLE <= n_clusters < _FEW_CLUSTERS:
-        lower, upper = bca_interval(sums_G, sizes_G, confidence, seed)
+        ends = bca_interval(sums_G / scale, sizes_G, confidence, seed)
+        lower, upper = (scale * end for end in ends)
         by = "cluster BCa bootstrap"
     table = _table(base, cand) if kind == "binary" else None
     return PairedEstimate(

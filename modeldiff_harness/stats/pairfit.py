@@ -91,7 +91,8 @@ class PairFit:
 
     The parts other than raw are None when style control is unavailable or refused; `flags` says
     why. Elo = 173.72 x log-odds; points are win-rate percentage points, where style is the step
-    from equal style to the mean difference.
+    from equal style to the mean difference. Dispersion is quadratic in the style effects: its
+    interval covers about 90 % below 100 clusters and 93 % at 200 to 400, the others 94-96 %.
     """
 
     n_battles: int
@@ -181,7 +182,8 @@ def fit_rows(
     if rows.n_clusters < 2:
         return Undetermined("one cluster of battles has no variance", rows.n_clusters)
     df = float(rows.n_clusters - 1) if rows.n_clusters < T_BELOW_CLUSTERS else None
-    win_rate = float(rows.weight_N @ rows.y_N / rows.weight_N.sum())
+    # Summed alike above and below, a clean sweep is exactly 0 or 1.
+    win_rate = float((rows.weight_N * rows.y_N).sum() / rows.weight_N.sum())
     flags = ["few_clusters"] if df is not None else []
     parts: _Parts | None = None
     if win_rate in (0.0, 1.0):

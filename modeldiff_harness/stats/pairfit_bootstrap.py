@@ -90,7 +90,7 @@ def bootstrap_pair(
 
 def _parts_elo(rows: PairRows, ridge: float) -> Floats | None:
     share_N = rows.weight_N / rows.weight_N.sum()
-    win_rate = float(share_N @ rows.y_N)
+    win_rate = float((rows.weight_N * rows.y_N).sum() / rows.weight_N.sum())
     if not 0.0 < win_rate < 1.0:
         return None
     design = pair_design(rows, ridge)

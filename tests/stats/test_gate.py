@@ -88,6 +88,16 @@ def test_given_interval_exact_p_and_t() -> None:
     assert with_t.verdict == "INCONCLUSIVE"
 
 
+def test_an_interval_alone_decides_as_its_standard_error_does() -> None:
+    for estimate in (-3.0, -1.0, 0.0):
+        by_se = decide_gate([Criterion("c", estimate, 0.7, 2.0, df=12)])
+        half = stats.t.ppf(0.95, 12) * 0.7
+        ends = (estimate - half, estimate + half)
+        by_ends = decide_gate([Criterion("c", estimate, 0.0, 2.0, df=12, interval=ends)])
+        assert by_ends.verdict == by_se.verdict
+        assert by_ends.decisions[0].loss_p == pytest.approx(by_se.decisions[0].loss_p)
+
+
 def test_noise_floor_widens_interval_and_null() -> None:
     quiet, noisy = Criterion("c", -2.0, 1.0, 1.0), Criterion("c", -2.0, 1.0, 1.0, noise_se=2.0)
     assert decide_gate([quiet]).verdict == "FAIL"
@@ -168,6 +178,7 @@ def test_bad_criteria_are_refused() -> None:
         lambda: Criterion("c", 0.0, -1.0, 1.0),
         lambda: Criterion("c", 0.0, 0.0, 1.0),
         lambda: Criterion("c", 0.0, 1.0, 1.0, loss_p=1.5),
+        lambda: Criterion("c", 0.0, 1.0, 1.0, interval=(1.0, -1.0)),
         lambda: decide_gate([]),
         lambda: decide_gate([Criterion("c", 0.0, 1.0, 1.0)] * 2),
         lambda: operating_characteristics(0.0, 1.0),

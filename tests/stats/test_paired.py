@@ -201,7 +201,7 @@ def test_repeated_items_do_not_buy_precision() -> None:
 @pytest.mark.parametrize("clustered", [False, True])
 def test_continuous_coverage(clustered: bool) -> None:
     rng = np.random.default_rng(8)
-    hits, runs = 0, 400
+    hits, runs = 0, 250
     for seed in range(runs):
         if clustered:
             cluster = np.repeat(np.arange(25), 4)
@@ -245,6 +245,26 @@ def test_nothing_is_ever_nan(items: list[tuple[float, float]]) -> None:
         assert np.isfinite(numbers).all()
         assert result.lower <= result.upper
         assert 0 < result.p_value <= 1
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-9, 1.0, 1e100])
+@pytest.mark.parametrize("clusters", [None, np.arange(60) // 2])
+def test_the_unit_of_a_metric_does_not_matter(scale: float, clusters: np.ndarray | None) -> None:
+    base, cand = np.random.default_rng(9).normal(size=(2, 60))
+    plain = determined(paired_difference(base, cand, clusters))
+    scaled = determined(paired_difference(scale * base, scale * cand, clusters))
+    assert scaled.p_value == pytest.approx(plain.p_value)
+    for name in ("delta", "se", "lower", "upper"):
+        assert getattr(scaled, name) / scale == pytest.approx(getattr(plain, name), rel=1e-6)
+
+
+def test_rounding_is_not_a_difference() -> None:
+    base = np.array([0.1, 0.2, 0.7, 0.3])
+    result = determined(paired_difference(base, base + np.array([0.0, 1e-17, 1e-16, 0.0])))
+    assert result.delta == 0
+    shifted = paired_difference(base, (base * 3 + 0.3) / 3)
+    assert isinstance(shifted, Undetermined)
+    assert shifted.delta == pytest.approx(0.1)
 
 
 def test_bad_input_says_what_is_wrong() -> None:

@@ -286,3 +286,10 @@ def test_bad_input_says_what_is_wrong() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             call()
+
+
+def test_a_clean_sweep_with_uneven_weights_is_still_one() -> None:
+    weights = np.random.default_rng(9).random(1_001)
+    fit = fitted(fit_pair(np.ones(1_001), np.ones((1_001, 1)), weights=weights))
+    assert "all_wins" in fit.flags
+    assert fit.win_rate == 1.0
