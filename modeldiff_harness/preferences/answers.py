@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
-from modeldiff_harness.artifacts import Answer, Answers, PreferencePrompt
+from modeldiff_harness.artifacts import Answers, PreferencePrompt
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import RunError, UsageError
 
-__all__ = ["GenerateAnswers", "GeneratedAnswer", "answer"]
+if TYPE_CHECKING:
+    from modeldiff_harness.models.templates import ChatTemplate
+
+__all__ = ["GenerateAnswers", "answer"]
 
 FINISHES = ("stop", "length")
-
-
-class GeneratedAnswer(Protocol):
-    """One generated text."""
-
-    @property
-    def text(self) -> str:
-        """The answer, without special tokens."""
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens that were generated, by the model's own tokenizer."""
-
-    @property
-    def finish(self) -> str:
-        """`stop`, or `length` when the limit cut it."""
 
 
 class GenerateAnswers(Protocol):
@@ -38,14 +25,15 @@ class GenerateAnswers(Protocol):
         self,
         model: Any,
         tokenizer: Any,
-        prompts: Sequence[str],
+        prompts: Sequence[PreferencePrompt],
         *,
+        name: str,
         max_new_tokens: int,
-        system_instruction: str | None,
-        chat_template: Any,
+        batch_size: int,
+        chat_template: str | None,
         runtime: Runtime,
-    ) -> Sequence[GeneratedAnswer]:
-        """Return an answer for every prompt, in order."""
+    ) -> Answers:
+        """Return the answers of the model called `name`, in the order of the prompts."""
         ...
 
 
@@ -58,44 +46,51 @@ def answer(
     max_new_tokens: int,
     generate: GenerateAnswers,
     system_instruction: str | None = None,
-    chat_template: Any = None,
+    chat_template: ChatTemplate | None = None,
     runtime: Runtime,
 ) -> Answers:
     """Let one open model answer `prompts` with `generate`, in their order.
 
-    Interrupted work is continued by `generate`, which keeps what is finished in `runtime.workdir`.
+    `chat_template` is the run's one template; None leaves the tokenizer's own.  `generate` is given
+    `system_instruction` only where there is one.  It continues interrupted work from what it keeps
+    in `runtime.workdir`.
 
     Raises:
         UsageError: no prompts, or a limit below one token.
-        RunError: `generate` returned another number of answers, or an unknown way to finish.
+        RunError: `generate` answered other prompts, or an answer ended in an unknown way.
     """
     if not prompts:
         raise UsageError("there are no prompts to answer.")
     if max_new_tokens < 1:
         raise UsageError(f"max_new_tokens is {max_new_tokens}.", hint="Give at least 1.")
-    began = time.perf_counter()
-    generated = generate(
+    optional: dict[str, Any] = {}
+    if system_instruction is not None:
+        optional["system_instruction"] = system_instruction
+    answers = generate(
         model,
         tokenizer,
-        [prompt.prompt for prompt in prompts],
+        prompts,
+        name=model_name,
         max_new_tokens=max_new_tokens,
-        system_instruction=system_instruction,
-        chat_template=chat_template,
+        batch_size=runtime.batch_size,
+        chat_template=None if chat_template is None else chat_template.text,
         runtime=runtime,
+        **optional,
     )
-    if len(generated) != len(prompts):
-        raise RunError(f"{model_name} gave {len(generated)} answers to {len(prompts)} prompts.")
-    for prompt, one in zip(prompts, generated, strict=True):
+    given = [(one.prompt_id, one.model) for one in answers.answers]
+    if given != [(prompt.prompt_id, model_name) for prompt in prompts]:
+        raise RunError(
+            f"the {len(given)} answers of {model_name!r} are not those to the {len(prompts)} "
+            "prompts, in their order."
+        )
+    for one in answers.answers:
         if one.finish not in FINISHES:
             raise RunError(
-                f"{model_name} finished {prompt.prompt_id!r} with {one.finish!r}, which is neither "
+                f"{model_name!r} finished {one.prompt_id!r} with {one.finish!r}, which is neither "
                 f"{' nor '.join(FINISHES)}."
             )
-    rows = tuple(
-        Answer(prompt.prompt_id, model_name, _storable(one.text), one.n_tokens, one.finish)
-        for prompt, one in zip(prompts, generated, strict=True)
-    )
-    return Answers(model_name, max_new_tokens, rows, seconds=time.perf_counter() - began)
+    rows = tuple(replace(one, text=_storable(one.text)) for one in answers.answers)
+    return replace(answers, model=model_name, answers=rows)
 
 
 def _storable(text: str) -> str:
