@@ -21,7 +21,7 @@ from modeldiff_harness.models.loading import ModelPool
 __all__ = ["TransformersSource", "create", "pack_rows"]
 
 _ROW_TOKENS = 512
-"""Least length of a packed row: long rows waste attention on masked pairs, short ones on padding."""
+"""Length of a packed row: long rows waste attention on masked pairs, short ones on padding."""
 
 
 def create() -> TransformersSource:

@@ -97,7 +97,7 @@ def read_parquet(path: Path) -> list[Document]:
 
 
 def read_text(path: Path) -> list[Document]:
-    """Read web text: a folder of .txt files, one document each, or one file split at blank lines."""
+    """Read web text: a folder of .txt files, a document each, or a file split at blank lines."""
     if path.is_dir():
         pieces = [(p.name, p) for p in sorted(path.glob("**/*.txt"))]
         texts = [(name, _decoded(file)) for name, file in pieces]

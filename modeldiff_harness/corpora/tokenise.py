@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from modeldiff_harness.artifacts import ROLES, Document, TokenisedCorpus
 from modeldiff_harness.corpora.documents import prompt_key
-from modeldiff_harness.corpora.splits import assign_splits, split_order
+from modeldiff_harness.corpora.splits import assign_splits
 from modeldiff_harness.errors import UsageError
 
 __all__ = ["tokenise"]
@@ -60,7 +61,7 @@ def tokenise(
     if context < 2:
         raise UsageError(f"context {context} is too short: a document needs two tokens.")
     ordered = sorted(documents, key=lambda d: d.doc_id)
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in itertools.pairwise(ordered):
         if one.doc_id == other.doc_id:
             raise UsageError(f"two documents of the corpus have doc_id {one.doc_id!r}.")
     splits_N = assign_splits(ordered, fractions)
@@ -211,8 +212,8 @@ def _thin(
     for prompts in strata.values():
         total = sum(lengths[n] for members in prompts.values() for n in members)
         before = 0
-        for key in sorted(prompts, key=split_order):
-            queue.append((before / max(total, 1), split_order(key), prompts[key]))
+        for key in sorted(prompts, key=_thin_order):
+            queue.append((before / max(total, 1), _thin_order(key), prompts[key]))
             before += sum(lengths[n] for n in prompts[key])
     chosen: list[int] = []
     spent = 0
@@ -224,3 +225,8 @@ def _thin(
     if not chosen:
         raise UsageError(f"max_tokens {max_tokens} is less than any one prompt of the corpus.")
     return sorted(n for n in chosen if lengths[n] > 0)
+
+
+def _thin_order(key: str) -> bytes:
+    """Return the digest that orders prompts here: not the one that splits them."""
+    return hashlib.sha256(b"thin:" + key.encode("utf-8", "surrogatepass")).digest()

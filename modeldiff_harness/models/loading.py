@@ -241,7 +241,7 @@ class ModelPool:
         base.model.requires_grad_(False)
         if ref.adapter_scale != 1.0 and not base.trained_scaling[adapter]:
             raise UsageError(
-                f"model {ref.name!r} has adapter_scale {ref.adapter_scale}, but its adapter is not LoRA."
+                f"model {ref.name!r} has adapter_scale {ref.adapter_scale}, but no LoRA adapter."
             )
         for live, trained in base.trained_scaling[adapter]:
             live[adapter] = trained * ref.adapter_scale

@@ -37,7 +37,7 @@ def locate_packaged(path: str) -> Path:
 
 
 def _roots(distribution: str) -> list[Path]:
-    """Return the folders of the distribution's import packages; a top-level spec imports nothing."""
+    """Return the folders of the import packages; finding a top-level spec imports nothing."""
     names = {distribution.replace("-", "_").replace(".", "_")}
     try:
         installed = importlib.metadata.distribution(distribution)

@@ -110,7 +110,7 @@ class ModelRegistry:
             hub_id, _, revision = name.partition("@")
             return ModelRef(name, hub_id, revision=revision or None)
         raise UsageError(
-            f"unknown model {name!r}: neither an alias, nor a local folder, nor a Hub id (org/name).",
+            f"unknown model {name!r}: not an alias, a local folder or a Hub id (org/name).",
             hint=did_you_mean(name, self._refs),
         )
 

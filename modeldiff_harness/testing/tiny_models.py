@@ -109,14 +109,13 @@ def make_tiny_adapter(
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(model_folder)
-    limits = {} if blocks is None else {"layers_to_transform": list(blocks)}
-    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", **limits)
-    if blocks is not None:
-        config.target_modules = {
-            name.rsplit(".", 1)[-1]
-            for name, module in model.named_modules()
-            if "layers." in name and type(module).__name__ in ("Linear", "Conv1D")
-        }
+    names = {n for n, module in model.named_modules() if _is_linear(module) and "head" not in n}
+    config = LoraConfig(
+        r=4,
+        lora_alpha=8,
+        target_modules={name.rsplit(".", 1)[-1] for name in names},
+        layers_to_transform=None if blocks is None else list(blocks),
+    )
     adapted = get_peft_model(model, config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -126,6 +125,10 @@ def make_tiny_adapter(
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
     adapted.save_pretrained(folder)
     return folder
+
+
+def _is_linear(module: Any) -> bool:
+    return type(module).__name__ in ("Linear", "Conv1D")
 
 
 def _make_tokenizer(texts: Sequence[str], chat_template: str | None, add_bos: bool) -> Any:

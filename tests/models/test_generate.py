@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from modeldiff_harness.artifacts import Answers, ModelRef, PreferencePrompt
+from modeldiff_harness.contracts import Runtime
+from modeldiff_harness.errors import UsageError
+from modeldiff_harness.models.generate import generate_answers
+from modeldiff_harness.models.loading import ModelPool
+
+PROMPTS = [
+    PreferencePrompt(f"p{n}", text)
+    for n, text in enumerate(("the fox", "Bonjour", "read a book about the sea", "1. 2. 3.", "dog"))
+]
+
+
+@pytest.fixture
+def opened(pool_of: Callable[..., ModelPool], tiny: Path) -> tuple[torch.nn.Module, object]:
+    return pool_of(ModelRef("tiny", str(tiny))).activate("tiny")
+
+
+def answers(opened: tuple[torch.nn.Module, object], folder: Path, batch_size: int = 2) -> Answers:
+    return generate_answers(
+        *opened,
+        PROMPTS,
+        name="tiny",
+        max_new_tokens=12,
+        batch_size=batch_size,
+        runtime=Runtime(workdir=folder),
+    )
+
+
+def greedy_by_hand(model: torch.nn.Module, tokenizer: object, prompt: str) -> tuple[str, int, str]:
+    """Oracle: one token after the other, no cache, no batch, no padding."""
+    text = tokenizer.apply_chat_template(  # type: ignore[attr-defined]
+        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+    )
+    ids = tokenizer(text)["input_ids"]  # type: ignore[operator]
+    new: list[int] = []
+    while len(new) < 12:
+        with torch.inference_mode():
+            token = int(model(torch.tensor([ids + new])).logits[0, -1].argmax())
+        if token == tokenizer.eos_token_id:  # type: ignore[attr-defined]
+            return tokenizer.decode(new, skip_special_tokens=True), len(new), "stop"  # type: ignore[attr-defined]
+        new.append(token)
+    return tokenizer.decode(new, skip_special_tokens=True), 12, "length"  # type: ignore[attr-defined]
+
+
+def test_batched_answers_are_plain_greedy_decoding(
+    opened: tuple[torch.nn.Module, object], tmp_path: Path
+) -> None:
+    opened[0].generation_config.repetition_penalty = 5.0  # defaults of a checkpoint are not used
+    found = answers(opened, tmp_path)
+    assert [a.prompt_id for a in found.answers] == [p.prompt_id for p in PROMPTS]
+    for prompt, answer in zip(PROMPTS, found.answers, strict=True):
+        expected = greedy_by_hand(*opened, prompt.prompt)
+        assert (answer.text, answer.n_tokens, answer.finish) == expected
+    assert opened[0].generation_config.repetition_penalty == 5.0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("torn", [b'{"prompt_id": "p0", "mod', b"\xff\xfe", b""])
+def test_a_killed_run_continues_and_answers_the_same(
+    opened: tuple[torch.nn.Module, object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    torn: bytes,
+) -> None:
+    whole = answers(opened, tmp_path)
+    model, calls = opened[0], []
+    original = model.generate
+
+    def failing(**given: object) -> object:
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(**given)
+
+    monkeypatch.setattr(model, "generate", failing)
+    with pytest.raises(KeyboardInterrupt):
+        answers(opened, tmp_path)
+    (partial,) = tmp_path.iterdir()
+    kept = [json.loads(line) for line in partial.read_text().splitlines()]
+    assert sum("prompt_id" in line for line in kept) == 2
+    with partial.open("ab") as stream:
+        stream.write(torn)
+    resumed = answers(opened, tmp_path)
+    assert resumed.answers == whole.answers
+    assert len(calls) == 4  # three batches, of which the interrupted one ran twice
+
+
+def test_no_prompts_and_repeated_ids_are_refused(
+    opened: tuple[torch.nn.Module, object], tmp_path: Path
+) -> None:
+    for prompts, words in (([], "no prompts"), ([PROMPTS[0]] * 2, "one prompt_id")):
+        with pytest.raises(UsageError, match=words):
+            generate_answers(
+                *opened, prompts, name="t", max_new_tokens=2, runtime=Runtime(workdir=tmp_path)
+            )
