@@ -178,8 +178,13 @@ class GroupActivity:
     mass_LG: Doubles
     """Sum of f·w over tokens."""
     active_prompts_LG: Ints
-    """Distinct prompts with at least one active token: the unit that enrichment tests count."""
+    """Distinct prompts with at least one active token."""
     n_prompts_G: Ints
+    level_prompts_LGH: NDArray[np.int32]
+    """(L, G, H) prompts by level of the latent's mean activation in them (Σ f·w / tokens): 0 is
+    inactive, h > 0 is [unit·2^(h−1), unit·2^h), open at both ends.  At usual firing rates most
+    latents are active somewhere in most prompts; the level is what tells prompts apart."""
+    level_unit: float
 
 
 @dataclass(frozen=True)
@@ -343,11 +348,13 @@ class LatentEvidence:
     windows: tuple[TokenWindow, ...]
     """From the score split; the label-test split is the harness's."""
     capabilities: tuple[str, ...]
-    """Capabilities with documents in the score split; the next four align with it."""
+    """Capabilities with documents in the score split; the next five align with it."""
     active_prompts_C: tuple[int, ...]
     n_prompts_C: tuple[int, ...]
     mass_C: tuple[float, ...]
     n_tokens_C: tuple[int, ...]
+    level_prompts_CH: tuple[tuple[int, ...], ...]
+    """Prompts by level of mean activation, 0 = inactive (see GroupActivity)."""
     token_lift: dict[str, float]
     """Activating token text → log-odds of its share of the mass against its share of the corpus."""
     template_share: float

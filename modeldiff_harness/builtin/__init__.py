@@ -43,8 +43,8 @@ def _latents() -> Iterable[Component]:
                   "firing rate, active tokens and documents, activation size"),
         Component("labeler", "enrichment", f"{_HERE}.labeler_enrichment:create",
                   "offline: the capability whose prompts are enriched among the active ones",
-                  config={"max_q": 0.05, "min_prompt_lift": 1.5, "min_mass_lift": 2.0,
-                          "min_mass_share": 0.25, "max_template_share": 0.5, "n_tokens": 4}),
+                  config={"max_q": 0.05, "min_auroc": 0.7, "min_mass_lift": 2.0,
+                          "min_mass_share": 0.15, "max_template_share": 0.5, "n_tokens": 4}),
     )  # fmt: skip
 
 

@@ -33,6 +33,8 @@ class CapabilityCounts:
     """Sum of f·w over tokens of all authors."""
     n_tokens_C: Ints
     """Kept tokens of all authors."""
+    level_prompts_CH: Ints
+    """(C, H) prompts of the author by level of mean activation, 0 = inactive."""
 
 
 def leading_author(activity: GroupActivity, latent: int, split: str = "score") -> str | None:
@@ -69,6 +71,7 @@ def capability_counts(
     place = {key: c for c, key in enumerate(keys)}
     active_C, n_C = np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
     mass_C, tokens_C = np.zeros(len(keys)), np.zeros(len(keys), np.int64)
+    levels_CH = np.zeros((len(keys), activity.level_prompts_LGH.shape[2]), np.int64)
     for g in groups:
         c = place.get(activity.capabilities[g])
         if c is None:
@@ -78,7 +81,8 @@ def capability_counts(
         if activity.authors[g] == author:
             active_C[c] += activity.active_prompts_LG[latent, g]
             n_C[c] += activity.n_prompts_G[g]
-    return CapabilityCounts(tuple(keys), active_C, n_C, mass_C, tokens_C)
+            levels_CH[c] += activity.level_prompts_LGH[latent, g]
+    return CapabilityCounts(tuple(keys), active_C, n_C, mass_C, tokens_C, levels_CH)
 
 
 def latent_mass(activity: GroupActivity, split: str = "score") -> Doubles:

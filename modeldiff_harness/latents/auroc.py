@@ -11,7 +11,7 @@ from modeldiff_harness.artifacts import Estimate
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.stats.estimates import critical_value
 
-__all__ = ["auroc"]
+__all__ = ["auroc", "auroc_of_levels"]
 
 
 def auroc(scores: ArrayLike, is_positive: ArrayLike, confidence: float = 0.95) -> Estimate:
@@ -42,6 +42,14 @@ def auroc(scores: ArrayLike, is_positive: ArrayLike, confidence: float = 0.95) -
         _end(theta, 1.0, z, m, n),
         se=math.sqrt(_variance(theta, m, n)),
     )
+
+
+def auroc_of_levels(positive_H: ArrayLike, negative_H: ArrayLike) -> Estimate:
+    """AUROC of an ordinal score given as counts of units by level, lowest level first (H,)."""
+    counts_2H = np.stack([np.asarray(positive_H), np.asarray(negative_H)]).astype(np.int64)
+    levels = np.arange(counts_2H.shape[1])
+    scores = np.concatenate([np.repeat(levels, counts) for counts in counts_2H])
+    return auroc(scores, np.repeat([True, False], counts_2H.sum(axis=1)))
 
 
 def _variance(theta: float, m: int, n: int) -> float:

@@ -61,6 +61,7 @@ def build_evidence(
             n_prompts_C=tuple(counts.n_prompts_C.tolist()),
             mass_C=tuple(counts.mass_C.tolist()),
             n_tokens_C=tuple(counts.n_tokens_C.tolist()),
+            level_prompts_CH=tuple(tuple(row) for row in counts.level_prompts_CH.tolist()),
             token_lift=_token_lift(examples, rows, share_of_corpus, decode),
             template_share=float(examples.template_share_L[latent]),
         )

@@ -9,7 +9,6 @@ import numpy as np
 
 from modeldiff_harness.artifacts import (
     OWNERS,
-    Estimate,
     LatentEvidence,
     LatentExamples,
     LatentLabel,
@@ -21,8 +20,8 @@ from modeldiff_harness.artifacts import (
 from modeldiff_harness.contracts import Labeler, Runtime
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.latents.activity import capability_counts, leading_author
+from modeldiff_harness.latents.auroc import auroc_of_levels
 from modeldiff_harness.latents.evidence import Decode, build_evidence
-from modeldiff_harness.stats.counts import newcombe_difference
 from modeldiff_harness.taxonomy import load_taxonomy
 
 __all__ = ["choose_latents", "confirm_label", "label"]
@@ -95,10 +94,10 @@ def confirm_label(
 ) -> LatentLabel:
     """Return the label with its score on the label-test split, or uninterpretable.
 
-    Question: does "active anywhere in the prompt's document" tell prompts of the labelled
-    capability from the others?  Unit: a prompt, in the words of the author in whose documents the
-    latent is most active on the score split.  AUROC of that yes/no answer = ½ + ½(sensitivity −
-    false-positive rate), its interval Newcombe's (1998) for the difference of two proportions.
+    Question: does the latent's mean activation over a prompt's document tell prompts of the
+    labelled capability from the others?  Unit: a prompt, in the words of the author in whose
+    documents the latent is most active on the score split.  AUROC over levels of activation
+    (powers of two), interval by Newcombe (2006).
     """
     if proposal.capability is None:
         return replace(proposal, test_score=None, n_test_prompts=0)
@@ -115,21 +114,18 @@ def confirm_label(
             test_score=None,
             n_test_prompts=n_own + n_rest,
         )
-    hits = int(counts.active_prompts_C[is_own_C].sum())
-    false_alarms = int(counts.active_prompts_C[~is_own_C].sum())
-    gap = newcombe_difference(false_alarms, n_rest, hits, n_own)
-    half_se = None if gap.se is None else 0.5 * gap.se
-    auroc = Estimate(
-        0.5 + 0.5 * gap.estimate, 0.5 + 0.5 * gap.lower, 0.5 + 0.5 * gap.upper, se=half_se
+    score = auroc_of_levels(
+        counts.level_prompts_CH[is_own_C].sum(axis=0),
+        counts.level_prompts_CH[~is_own_C].sum(axis=0),
     )
-    tested = replace(proposal, test_score=auroc, n_test_prompts=n_own + n_rest)
-    if auroc.lower > 0.5:
+    tested = replace(proposal, test_score=score, n_test_prompts=n_own + n_rest)
+    if score.lower > 0.5:
         return tested
     return replace(
         tested,
         capability=None,
         reason=f"{proposal.capability} was not confirmed on held-out prompts: AUROC "
-        f"{auroc.estimate:.2f} ({auroc.lower:.2f} to {auroc.upper:.2f})",
+        f"{score.estimate:.2f} ({score.lower:.2f} to {score.upper:.2f})",
     )
 
 

@@ -62,7 +62,7 @@ def score(
     for scorer in scorers:
         scorer.start(dictionary, corpus)
     quality = QualityCounter(dictionary)
-    activity = ActivityCounter(corpus, dictionary.n_latents, SCORED_SPLITS)
+    activity = ActivityCounter(corpus, dictionary.n_latents, SCORED_SPLITS, dictionary.threshold)
     collector = ExampleCollector(
         corpus, dictionary.n_latents, dictionary.dictionary_id, examples or ExampleSettings()
     )

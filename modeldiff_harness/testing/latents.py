@@ -37,6 +37,8 @@ class Group:
     mass_L: ArrayLike | None = None
     """Sum of f·w; default: one unit for every active prompt."""
     tokens_per_prompt: int = 20
+    level_prompts_LH: ArrayLike | None = None
+    """Prompts by level of activation; default: every active prompt at the one level above 0."""
 
 
 def planted_activity(groups: Sequence[Group], n_latents: int) -> GroupActivity:
@@ -48,6 +50,13 @@ def planted_activity(groups: Sequence[Group], n_latents: int) -> GroupActivity:
         mass_LG[:, g] = active_LG[:, g] if group.mass_L is None else np.asarray(group.mass_L)
     n_prompts_G = np.array([group.n_prompts for group in groups], dtype=np.int64)
     tokens_G = np.array([g.n_prompts * g.tokens_per_prompt for g in groups], dtype=np.int64)
+    levels = [
+        np.stack([group.n_prompts - active_LG[:, g], active_LG[:, g]], axis=1)
+        if group.level_prompts_LH is None
+        else np.asarray(group.level_prompts_LH)
+        for g, group in enumerate(groups)
+    ]
+    levels_LGH = np.stack(levels, axis=1) if groups else np.zeros((n_latents, 0, 2))
     return GroupActivity(
         splits=tuple(group.split for group in groups),
         capabilities=tuple(group.capability for group in groups),
@@ -59,6 +68,8 @@ def planted_activity(groups: Sequence[Group], n_latents: int) -> GroupActivity:
         mass_LG=mass_LG,
         active_prompts_LG=active_LG.copy(),
         n_prompts_G=n_prompts_G.copy(),
+        level_prompts_LGH=levels_LGH.astype(np.int32),
+        level_unit=1.0,
     )
 
 

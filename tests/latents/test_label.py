@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from scipy.stats import fisher_exact
+from scipy.stats import mannwhitneyu
 from sklearn.metrics import roc_auc_score
 
 from modeldiff_harness.artifacts import (
@@ -157,6 +157,7 @@ def evidence(active: tuple[int, ...], mass: tuple[float, ...], **more: object) -
         n_prompts_C=(40,) * len(active),
         mass_C=mass,
         n_tokens_C=(1000,) * len(active),
+        level_prompts_CH=tuple((40 - n, n) for n in active),
         token_lift={"Hola": 3.0, "¿": 2.0, "the": -1.0},
         template_share=0.0,
     )
@@ -182,7 +183,7 @@ def test_the_enriched_capability_is_chosen_and_the_text_names_its_tokens() -> No
         (evidence((38, 2, 3), (90.0, 5.0, 5.0), template_share=0.8), "template latent: 80 %"),
         (evidence((0, 0, 0), (0.0, 0.0, 0.0)), "not active"),
         (evidence((), (), n_prompts_C=(), n_tokens_C=()), "not active"),
-        (evidence((20, 20, 20), (50.0, 50.0, 50.0)), "no capability is enriched"),
+        (evidence((20, 20, 20), (50.0, 50.0, 50.0)), "no capability activates it more"),
         # Enriched by p, but hardly by size: more often active, no more strongly.
         (evidence((40, 28, 28), (40.0, 30.0, 30.0)), "only weakly enriched: multilingual"),
     ],
@@ -193,14 +194,30 @@ def test_what_cannot_be_interpreted_says_why(shown: LatentEvidence, why: str) ->
     assert found.reason.startswith(why)
 
 
-def test_enrichment_p_agrees_with_fisher_on_the_deciding_table() -> None:
-    """The border of `max_q` is where Fisher's one-sided p says it is."""
-    table = [[30, 30], [10, 50]]
-    p = fisher_exact(table, alternative="greater").pvalue
-    shown = replace(evidence((30, 10), (75.0, 25.0)), n_prompts_C=(60, 60), n_tokens_C=(500, 1500))
+def test_a_latent_active_everywhere_is_told_by_how_strongly() -> None:
+    """Presence says nothing here: all 80 prompts are active; the level says it all."""
+    shown = replace(
+        evidence((40, 40), (300.0, 40.0)),
+        n_tokens_C=(1000, 3000),
+        level_prompts_CH=((0, 2, 8, 30), (0, 30, 8, 2)),
+    )
+    assert one(shown).capability == "multilingual"
+
+
+def test_the_deciding_p_is_the_mann_whitney_of_the_levels() -> None:
+    """The border of `max_q` is where scipy's one-sided p says it is."""
+    levels = ((5, 10, 20, 25), (25, 15, 10, 10))
+    own, rest = (np.repeat(np.arange(4), counts) for counts in levels)
+    p = mannwhitneyu(own, rest, alternative="greater", method="asymptotic").pvalue
+    shown = replace(
+        evidence((30, 10), (75.0, 25.0)),
+        n_prompts_C=(60, 60),
+        n_tokens_C=(500, 1500),
+        level_prompts_CH=levels,
+    )
     q = 2 * p  # Benjamini–Hochberg over two capabilities, the other's p near 1
-    (below,) = enrichment(max_q=q * 0.999, min_prompt_lift=1.0).label([shown])
-    (above,) = enrichment(max_q=q * 1.001, min_prompt_lift=1.0).label([shown])
+    (below,) = enrichment(max_q=q * 0.999, min_auroc=0.5).label([shown])
+    (above,) = enrichment(max_q=q * 1.001, min_auroc=0.5).label([shown])
     assert (below.capability, above.capability) == (None, "multilingual")
 
 
@@ -245,7 +262,9 @@ def test_arbitrary_labels_are_confirmed_about_once_in_forty() -> None:
     groups = []
     for split in ("score", "label_test"):
         for capability in ("refusal", "multilingual"):
-            groups.append(Group(split, capability, "own", 60, rng.binomial(60, 0.3, n)))
+            levels = rng.multinomial(60, [0.3, *[0.7 / 9] * 9], size=n)
+            active = 60 - levels[:, 0]
+            groups.append(Group(split, capability, "own", 60, active, level_prompts_LH=levels))
     scores = planted_scores(AB, {AB: np.full(n, 0.5)}, groups=groups)
     kept = [confirm_label(proposal(j, "refusal"), scores).capability for j in range(n)]
     assert sum(c is not None for c in kept) / n == pytest.approx(0.025, abs=0.012)
@@ -307,7 +326,7 @@ def test_the_enrichment_labeler_end_to_end_finds_the_planted_latent_only() -> No
     assert found[0].capability == "multilingual"
     assert {j for j, one in found.items() if one.capability} == {0}
     assert "not confirmed" in found[1].reason
-    assert "no capability is enriched" in found[2].reason
+    assert "no capability activates it more" in found[2].reason
     assert "not active" in found[3].reason
 
 
