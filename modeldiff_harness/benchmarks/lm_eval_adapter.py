@@ -260,8 +260,9 @@ def _build_task(task: BenchTask) -> Any:
     manager = lm_eval.tasks.TaskManager(include_defaults=False)
     try:
         if task.overrides:
-            spec = {**load_config(task.config_path, resolve_functions=True), **task.overrides}
-            spec.setdefault("task", task.name)
+            inline = task.config_path == Path()
+            own = {} if inline else load_config(task.config_path, resolve_functions=True)
+            spec = {**own, **task.overrides}
         loaded = manager.load([spec])["tasks"]
     except MdhError:
         raise

@@ -14,6 +14,7 @@ __all__ = [
     "BenchTask",
     "TaskFolder",
     "TaskRun",
+    "plain_overrides",
 ]
 
 DEFAULT_SEEDS = (0, 1234, 1234, 1234)
@@ -43,7 +44,7 @@ class BenchTask:
     capability: str | None = None
     """A taxonomy key, from the task's metadata or the packaged table."""
     overrides: dict[str, Any] = field(default_factory=dict)
-    """Fields that the group it was reached through sets."""
+    """Fields that the group it was reached through sets; the whole task if it has no file."""
     shadows: str = ""
     """Source of a task of the same name that this one replaces, or empty."""
     config_path: Path = field(default=Path(), compare=False, metadata={"transient": True})
@@ -54,8 +55,16 @@ class BenchTask:
             "name": self.name,
             "source": self.source,
             "digest": self.digest,
-            "overrides": {key: repr(value) for key, value in sorted(self.overrides.items())},
+            "overrides": plain_overrides(self.overrides),
         }
+
+
+def plain_overrides(overrides: dict[str, Any]) -> dict[str, str]:
+    """Return overrides as texts that are the same in every process: functions by name."""
+    return {
+        key: f"{value.__module__}.{value.__qualname__}" if callable(value) else repr(value)
+        for key, value in sorted(overrides.items())
+    }
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modeldiff_harness.benchmarks.records import BenchTask, TaskFolder
+from modeldiff_harness.benchmarks.records import BenchTask, TaskFolder, plain_overrides
 from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.plugins import Registry, load_registry
 from modeldiff_harness.taxonomy import load_taxonomy
@@ -276,8 +276,8 @@ class TaskCatalog:
                 yield from self._expand(member, overrides, (*trail, name))
         elif entry.kind == "group":
             assert entry.path is not None
-            config = self._adapter.load_config(entry.path)
-            yield from self._expand_group(name, config, overrides, trail)
+            config = self._adapter.load_config(entry.path, resolve_functions=True)
+            yield from self._expand_group(name, config, overrides, trail, label)
         else:
             yield self._leaf(name, entry, label, overrides)
 
@@ -287,6 +287,7 @@ class TaskCatalog:
         config: dict[str, Any],
         overrides: dict[str, Any],
         trail: tuple[str, ...],
+        label: str,
     ) -> Iterator[BenchTask]:
         """As lm-eval: a group's other fields override its members, the caller overrides those."""
         own = {k: v for k, v in config.items() if k not in self._adapter.GROUP_FIELDS}
@@ -297,13 +298,34 @@ class TaskCatalog:
         for member in members:
             if isinstance(member, str):
                 yield from self._expand(member, merged, (*trail, name))
-            elif "group" in member and self._find(member["group"]) is None:
-                inner = f"{name}::{member['group']}"
-                yield from self._expand_group(inner, member, merged, (*trail, name))
-            else:
-                key = "group" if "group" in member else "task"
+                continue
+            key = "group" if "group" in member else "task"
+            if key not in member:
+                raise UsageError(
+                    f"group {name!r} has a member without a name: {str(member)[:60]}.",
+                    hint="Give it `task: NAME` or `group: NAME`.",
+                )
+            inline = f"{name}::{member[key]}"
+            if self._find(member[key]) is not None:
                 rest = {k: v for k, v in member.items() if k != key}
                 yield from self._expand(member[key], {**merged, **rest}, (*trail, name))
+            elif key == "group":
+                yield from self._expand_group(inline, member, merged, (*trail, name), label)
+            elif {"dataset_path", "custom_dataset"} & {*merged, *member}:
+                yield self._inline_leaf(inline, {**merged, **member, "task": inline}, label)
+            else:
+                yield from self._expand(member[key], {}, (*trail, name))  # unknown: says so
+
+    def _inline_leaf(self, name: str, config: dict[str, Any], label: str) -> BenchTask:
+        """A task that exists only inside its group's file."""
+        digest = hashlib.sha256(repr(sorted(plain_overrides(config).items())).encode())
+        return BenchTask(
+            name=name,
+            source=label,
+            digest=digest.hexdigest(),
+            capability=_capability(name, config, Path(name)),
+            overrides=config,
+        )
 
     def _leaf(
         self, name: str, entry: IndexEntry, label: str, overrides: dict[str, Any]

@@ -31,6 +31,12 @@ from modeldiff_harness.errors import RunError, UsageError
 Pair = tuple[BenchModel, BenchModel]
 
 
+@pytest.fixture(autouse=True)
+def _no_builtin_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indexing lm-eval's own 13,000 tasks takes ten seconds; none is needed here."""
+    monkeypatch.setattr(lm_eval_adapter, "builtin_index", dict)
+
+
 @pytest.fixture(scope="module")
 def find(task_folder: TaskFolder) -> Callable[[str], BenchTask]:
     catalog = TaskCatalog([task_folder])
@@ -232,6 +238,30 @@ def test_a_model_that_fails_is_explained(
             find("fixture_colour_choice"), model, BenchSettings(apply_chat_template=True),
             runtime=Runtime(workdir=tmp_path),
         )  # fmt: skip
+
+
+def test_a_task_that_lives_only_in_its_group_runs(
+    task_folder: TaskFolder, tiny_models: Pair, tmp_path: Path
+) -> None:
+    (task,) = TaskCatalog([task_folder]).resolve(["fixture_inline"]).tasks
+    run = bench_task(
+        task, tiny_models[0], BenchSettings(limit=2), runtime=Runtime(workdir=tmp_path)
+    )
+    assert run.task == task.name == "fixture_inline::polite"
+    assert "0x" not in json.dumps(task.recipe())  # no address of this process
+    for sample in read_samples(run.samples_path):
+        assert sample.prompt.startswith("Please answer.\nWhat colour is ")
+
+
+def test_a_groups_overrides_reach_the_task(
+    task_folder: TaskFolder, tiny_models: Pair, tmp_path: Path
+) -> None:
+    task = TaskCatalog([task_folder]).resolve(["fixture_group"]).tasks[1]
+    run = bench_task(
+        task, tiny_models[0], BenchSettings(limit=2), runtime=Runtime(workdir=tmp_path)
+    )
+    assert run.num_fewshot == 1
+    assert all(s.prompt.count("What colour is") == 2 for s in read_samples(run.samples_path))
 
 
 def test_any_model_type_of_lm_eval_runs(find: Callable[[str], BenchTask], tmp_path: Path) -> None:

@@ -141,6 +141,18 @@ def test_a_group_that_contains_itself_is_refused(tmp_path: Path) -> None:
         TaskCatalog([TaskFolder(tmp_path, "mine")]).resolve(["loop"])
 
 
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "g.yaml").write_text("group: g\ntask: [{num_fewshot: 2}]\n")
+    with pytest.raises(UsageError, match="group 'g' has a member without a name"):
+        TaskCatalog([TaskFolder(tmp_path, "mine")]).resolve(["g"])
+
+
+def test_an_unknown_member_names_its_group(tmp_path: Path) -> None:
+    (tmp_path / "g.yaml").write_text("group: g\ntask: [arc_esy]\n")
+    with pytest.raises(UsageError, match=r"unknown task 'arc_esy' \(in group 'g'\)"):
+        TaskCatalog([TaskFolder(tmp_path, "mine")]).resolve(["g"])
+
+
 def test_replacing_a_task_of_lm_eval_is_recorded(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(CHOICE.format(name="arc_easy"))
     catalog = TaskCatalog([TaskFolder(tmp_path, "mine", may_shadow=True)])
