@@ -39,7 +39,8 @@ def read_jsonl(path: Path) -> list[Document]:
     """Read documents from a JSON Lines file, gzipped or not.
 
     A line holds `text`, or `messages` (also `conversation`, `conversations`), or `prompt` with
-    `answer`; and optionally doc_id, prompt_id, capability, author, language, source.
+    `answer`; and optionally doc_id, prompt_id, capability, author, language, source.  A row that
+    repeats another in everything counts once.
 
     Raises UsageError with file and line for a missing, empty or malformed file or row.
     """

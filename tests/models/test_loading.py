@@ -147,15 +147,15 @@ def test_pickled_and_missing_weights_are_refused(
 def test_a_hub_model_without_network_is_one_line_with_the_next_move(
     pool_of: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
 ) -> None:
-    import httpx
     from huggingface_hub import constants
 
-    def refuse(*_: object, **__: object) -> None:
-        raise httpx.ConnectError("no route")
-
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(httpx.Client, "send", refuse)
-    monkeypatch.setattr(httpx.Client, "request", refuse)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(
+        constants,
+        "HUGGINGFACE_CO_URL_TEMPLATE",
+        "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}",
+    )
     pool = pool_of(ModelRef("gemma-it", "google/gemma-2-9b-it"), offline=offline)
     with pytest.raises(
         RunError, match="google/gemma-2-9b-it is not in the local Hub cache"
