@@ -24,7 +24,7 @@ _MEANINGS = {
     "style_control_not_available": "style control not available; battles without style counts",
     "tokens_counted_by_regex": "length is counted in words and marks, no tokenizer's count given",
     "too_few_clusters": "too few prompts to control style: raw only",
-    "undetermined": "could not be computed",
+    "undetermined": "could not be computed:",
     "unused_feature": "never differs between the answers:",
     "without_style_left_out": "battles without answers or style counts, left out",
 }

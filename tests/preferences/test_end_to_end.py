@@ -144,4 +144,5 @@ def test_every_flag_of_these_runs_is_explained_to_readers() -> None:
     assert describe_flag("missing_judgments:7").endswith(": 7")
     assert describe_flag("other_pairs_ignored:3").endswith(": 3")
     assert describe_flag("style_control_not_available:3").startswith("style control not available")
+    assert describe_flag("undetermined:ties_dropped") == "could not be computed: ties_dropped"
     assert describe_flag("of a plugin") == "of a plugin"
