@@ -21,6 +21,7 @@ from modeldiff_harness.artifacts import (
     PreferencePrompt,
     ScoreColumn,
     TokenisedCorpus,
+    TokenWindow,
     TrainedDictionary,
     View,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "DesignMember",
     "DictionaryDesign",
     "DictionaryLearner",
+    "ExampleGroup",
     "FeatureSet",
     "Figure",
     "Judge",
@@ -434,12 +436,19 @@ class FeatureSet(Protocol):
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table of already formatted cells; renderers escape them."""
+    """A table of already formatted cells; renderers escape them.
+
+    Columns stand in order of importance: a narrow terminal leaves out the last ones.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    tones: tuple[str, ...] = ()
+    """A tone a row: "", good, bad or muted; empty when no row has one."""
+    collapsed: bool = False
+    """True for long or secondary tables: closed in HTML, left out in a terminal."""
 
 
 @dataclass(frozen=True)
@@ -452,6 +461,14 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class ExampleGroup:
+    """Token windows of one latent, shaded by activation where the renderer can."""
+
+    title: str
+    windows: tuple[TokenWindow, ...]
+
+
+@dataclass(frozen=True)
 class RenderedSection:
     """One section of the report, ready for any renderer; all text is untrusted and plain."""
 
@@ -460,6 +477,10 @@ class RenderedSection:
     paragraphs: tuple[str, ...]
     tables: tuple[ReportTable, ...] = ()
     figures: tuple[Figure, ...] = ()
+    examples: tuple[ExampleGroup, ...] = ()
+    """Left out in a terminal."""
+    commands: tuple[str, ...] = ()
+    """Shell commands, one a block."""
 
 
 class ReportSection(Protocol):

@@ -114,6 +114,8 @@ class DictionaryReport:
     """The same counts in the null run; None when there was none."""
     null_adapter_scale: float | None = None
     """Factor on the null twin's adapter that matched its difference energy."""
+    roles: tuple[str, ...] = ()
+    """Roles of the dictionary's models: the owners its latents can have."""
 
 
 @dataclass(frozen=True)

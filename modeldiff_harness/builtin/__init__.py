@@ -87,4 +87,26 @@ def _benchmarks() -> Iterable[Component]:
 
 
 def _sections() -> Iterable[Component]:
-    return ()
+    module = f"{_HERE}.report_sections"
+    return (
+        Component("report_section", "summary", f"{module}:summary",
+                  "the sentences a reviewer reads first, the state of the arms"),
+        Component("report_section", "models", f"{module}:models",
+                  "identities and preflight checks"),
+        Component("report_section", "benchmarks", f"{module}:benchmarks",
+                  "deltas by task with intervals, q, MDE"),
+        Component("report_section", "preferences", f"{module}:preferences",
+                  "raw = substance + style + dispersion, in Elo"),
+        Component("report_section", "latent-shares", f"{module}:latent_shares",
+                  "capabilities of the specific latents, with the null band"),
+        Component("report_section", "capabilities", f"{module}:capabilities",
+                  "every capability through three lenses, conflicts first"),
+        Component("report_section", "latents", f"{module}:latents",
+                  "rules side by side, latents with labels and tests"),
+        Component("report_section", "cheap-looks", f"{module}:cheap_looks",
+                  "difference energy and simple controls"),
+        Component("report_section", "items", f"{module}:items", "items lost and gained"),
+        Component("report_section", "limits", f"{module}:limits", "what the run cannot say"),
+        Component("report_section", "provenance", f"{module}:provenance",
+                  "command, stages, configuration, versions"),
+    )  # fmt: skip

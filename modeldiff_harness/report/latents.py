@@ -66,6 +66,7 @@ def _dictionary(member: MemberFindings) -> DictionaryReport:
         thresholds={r.rule: r.thresholds for r in member.owners.rules},
         null_counts=_counts(member.null_owners) if member.null_owners is not None else None,
         null_adapter_scale=member.null_match.adapter_scale if member.null_match else None,
+        roles=tuple(r for r in _SPECIFIC if r in member.owners.roles.values()),
     )
 
 

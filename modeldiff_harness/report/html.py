@@ -1,0 +1,75 @@
+"""report.html: one static, self-contained page; every text escaped, nothing loaded, no script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from modeldiff_harness.artifacts import Report, TokenWindow
+from modeldiff_harness.contracts import ReportSection
+from modeldiff_harness.report.plain_text import one_line
+from modeldiff_harness.report.section_summary import stamp
+from modeldiff_harness.report.sections import render_sections
+
+__all__ = ["render_html"]
+
+SHADES = 8
+"""Steps of activation shading; classes s1 … s8 of the style sheet."""
+
+
+def render_html(report: Report, sections: Sequence[ReportSection] | None = None) -> str:
+    """Return the page; `sections` as in `render_sections`.
+
+    The style sheet is allowed by its digest alone, so that text which escaped its place could
+    neither load, run nor restyle anything.
+    """
+    style = resources.files("modeldiff_harness.report").joinpath("templates", "report.css")
+    css = style.read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            sections=render_sections(report, sections),
+            stamp=stamp(report),
+            css=Markup(css),
+            csp=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("modeldiff_harness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["one_line"] = one_line
+    environment.filters["shaded"] = _shaded
+    environment.filters["numeric"] = _is_number
+    # Figures are made by code, not by text; their texts are escaped where they are made.
+    environment.filters["svg"] = Markup
+    return environment
+
+
+def _shaded(window: TokenWindow) -> Iterator[tuple[str, int, float]]:
+    """Yield (token, shade, activation); shade 0 = inactive, `SHADES` = the window's strongest."""
+    top = max(window.activations, default=0.0)
+    for token, activation in zip(window.tokens, window.activations, strict=True):
+        share = activation / top if top > 0 else 0.0
+        yield token, min(SHADES, max(0, -int(-share * SHADES // 1))), activation
+
+
+def _is_number(cell: str) -> bool:
+    """Say whether a cell is set in tabular figures and to the right."""
+    return cell[:1] in "+−–<0123456789▲▼·" and len(cell) <= 28

@@ -1,0 +1,31 @@
+"""Untrusted text made harmless for a line of output: no control characters, no direction tricks."""
+
+from __future__ import annotations
+
+import unicodedata
+
+__all__ = ["one_line", "visible"]
+
+_MARKS = {"\n": "⏎", "\t": "→", "\r": ""}
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Controls, formats (bidi overrides, zero widths), surrogates, private use, line separators."""
+_KEPT = {"\u200d", "\u200c", "\ufe0f"}
+"""Joiners that scripts and emoji are written with."""
+
+
+def one_line(text: str) -> str:
+    """Return `text` on one line: line breaks as ⏎, tabs as →, other controls as �."""
+    return "".join(_character(c) for c in text)
+
+
+def visible(token: str) -> str:
+    """Return a token for display between others: as `one_line`, ends of lines kept."""
+    return one_line(token)
+
+
+def _character(c: str) -> str:
+    if c in _MARKS:
+        return _MARKS[c]
+    if c in _KEPT or unicodedata.category(c) not in _HIDDEN:
+        return c
+    return "\ufffd"

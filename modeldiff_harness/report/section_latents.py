@@ -1,0 +1,206 @@
+"""Section `latents`: dictionaries, all rules side by side, and the latents themselves."""
+
+from __future__ import annotations
+
+from modeldiff_harness.artifacts import (
+    DictionaryReport,
+    Estimate,
+    LatentReport,
+    LatentsSection,
+    Report,
+)
+from modeldiff_harness.contracts import ExampleGroup, RenderedSection, ReportTable
+from modeldiff_harness.report.wording import ABSENT, capability_title, number, percent
+
+__all__ = ["render"]
+
+ROWS_SHOWN = 12
+"""Latents of one model that stand open; the others follow in a closed table."""
+EXAMPLES_SHOWN = 24
+"""Latents whose token windows are shown; report.json has those of all."""
+
+_SPECIFIC = ("candidate", "baseline", "base")
+
+
+def render(report: Report) -> RenderedSection:
+    """Return counts by rule, quality, latents by owner with labels and tests, and examples."""
+    section = report.latents
+    if section.status != "measured":
+        text = (f"Not measured: {section.reason}.",)
+        return RenderedSection("latents", "Latents", text)
+    names = {"candidate": report.pair.candidate.name, "baseline": report.pair.baseline.name}
+    if report.pair.base is not None:
+        names["base"] = report.pair.base.name
+    tables = [_rules(section)]
+    shown: list[LatentReport] = []
+    for owner in _SPECIFIC:
+        own = [row for row in section.latents if row.owner == owner and not row.decoy]
+        own.sort(key=lambda row: (row.category is None, row.rank, row.dictionary_id))
+        shown += own
+        tables += _owner_tables(f"Specific to {names.get(owner, owner)} ({owner})", own, section)
+    elsewhere = [r for r in section.latents if r.owner not in _SPECIFIC and not r.decoy]
+    decoys = [row for row in section.latents if row.decoy]
+    if elsewhere:
+        title = f"Specific only under a rule other than {section.rule}"
+        tables.append(_latents(title, elsewhere, section, collapsed=True))
+    if decoys:
+        title = "Decoys: shared latents that went through the same labelling"
+        tables.append(_latents(title, decoys, section, collapsed=True))
+    tables.append(_quality(section))
+    examples = tuple(_example(row) for row in shown if row.examples)[:EXAMPLES_SHOWN]
+    return RenderedSection(
+        "latents", "Latents", _text(section, decoys), tuple(tables), examples=examples
+    )
+
+
+def _text(section: LatentsSection, decoys: list[LatentReport]) -> tuple[str, ...]:
+    authors = ", ".join(f"{name} {count:,}" for name, count in section.corpus_authors.items())
+    corpus = f"Corpus: {section.n_corpus_tokens:,} tokens; documents by author: {authors}."
+    rule = (
+        f"Latents are listed under rule {section.rule}. Labels were proposed on the score split "
+        "and tested on documents the labeler never saw; without a passed test a latent is "
+        "uninterpretable and stays in the totals."
+    )
+    labelled = sum(row.category is not None for row in decoys)
+    checked = f"Of {len(decoys)} decoys, {labelled} also got a label." if decoys else ""
+    return tuple(text for text in (corpus, rule, checked) if text)
+
+
+def _rules(section: LatentsSection) -> ReportTable:
+    rows, tones = [], []
+    for dictionary in section.dictionaries:
+        for rule in dict.fromkeys((*dictionary.thresholds, *dictionary.rules_skipped)):
+            counts = dictionary.counts.get(rule)
+            if counts is None:
+                reason = dictionary.rules_skipped.get(rule, "not applied")
+                cells = (rule, dictionary.dictionary_id, *(ABSENT,) * 5, f"skipped: {reason}")
+            else:
+                cells = (
+                    rule,
+                    dictionary.dictionary_id,
+                    *(_with_null(dictionary, rule, owner) for owner in _SPECIFIC),
+                    f"{counts.get('shared', 0):,}",
+                    f"{counts.get('undetermined', 0):,}",
+                    _thresholds(dictionary.thresholds.get(rule, {})),
+                )
+            rows.append(cells)
+            tones.append("" if rule == section.rule else "muted")
+    columns = (
+        "rule",
+        "dictionary",
+        "candidate",
+        "baseline",
+        "base",
+        "shared",
+        "undetermined",
+        "thresholds",
+    )
+    note = (
+        f"Number of latents under each rule; the run's rule is {section.rule}. In brackets: the same "
+        "count in the null run."
+    )
+    return ReportTable("All rules side by side", columns, tuple(rows), note, tuple(tones))
+
+
+def _with_null(dictionary: DictionaryReport, rule: str, owner: str) -> str:
+    if owner not in _roles(dictionary):
+        return ABSENT
+    count = f"{dictionary.counts[rule].get(owner, 0):,}"
+    null = (dictionary.null_counts or {}).get(rule)
+    return count if null is None else f"{count} (null {null.get(owner, 0):,})"
+
+
+def _roles(dictionary: DictionaryReport) -> set[str]:
+    """Return the owners this dictionary can have: a model it was not trained on is not zero."""
+    return set(dictionary.roles) if dictionary.roles else set(_SPECIFIC)
+
+
+def _thresholds(thresholds: dict[str, float]) -> str:
+    return ", ".join(f"{name} {number(value)}" for name, value in thresholds.items()) or ABSENT
+
+
+def _owner_tables(
+    title: str, rows: list[LatentReport], section: LatentsSection
+) -> list[ReportTable]:
+    if not rows:
+        return []
+    tables = [_latents(f"{title}: {len(rows):,}", rows[:ROWS_SHOWN], section)]
+    if len(rows) > ROWS_SHOWN:
+        rest = rows[ROWS_SHOWN:]
+        tables.append(_latents(f"{title}: {len(rest):,} more", rest, section, collapsed=True))
+    return tables
+
+
+def _latents(
+    title: str, rows: list[LatentReport], section: LatentsSection, *, collapsed: bool = False
+) -> ReportTable:
+    several = len({row.dictionary_id for row in section.latents}) > 1
+    columns = ["latent", "label", "category", "test", "Δnorm", "ν_ε", "ν_r", "rank", "tokens"]
+    columns += ["rules", *section.extra_columns]
+    columns += ["dictionary"] if several else []
+    cells = []
+    for row in rows:
+        line = [
+            str(row.id),
+            row.label or row.reason or ABSENT,
+            capability_title(row.category) if row.category else "uninterpretable",
+            _test(row.test_metric, row.test_score),
+            number(row.delta_norm),
+            number(row.nu_eps, 2),
+            number(row.nu_r, 2),
+            str(row.rank) if row.rank else ABSENT,
+            f"{row.n_active_tokens:,}",
+            _rules_of(row),
+            *(number(row.columns.get(name)) for name in section.extra_columns),
+        ]
+        cells.append(tuple([*line, row.dictionary_id] if several else line))
+    tones = tuple("muted" if row.category is None else "" for row in rows)
+    note = "; ".join(f"{name}: {meaning}" for name, meaning in section.extra_columns.items())
+    return ReportTable(title, tuple(columns), tuple(cells), note, tones, collapsed)
+
+
+def _rules_of(row: LatentReport) -> str:
+    """Return the rules that give this latent to a model."""
+    return ", ".join(rule for rule, owner in row.owners.items() if owner in _SPECIFIC) or ABSENT
+
+
+def _test(metric: str, score: Estimate | None) -> str:
+    if score is None:
+        return ABSENT
+    name = metric.upper() if metric == "auroc" else metric
+    ends = f"{number(score.lower, 2)} to {number(score.upper, 2)}"
+    return f"{name} {number(score.estimate, 2)} ({ends})"
+
+
+def _quality(section: LatentsSection) -> ReportTable:
+    rows = []
+    for d in section.dictionaries:
+        rows.append(
+            (
+                d.dictionary_id,
+                ", ".join(
+                    f"{pair.replace('|', ' − ')} {number(v)}" for pair, v in d.fve_delta.items()
+                ),
+                ", ".join(f"{model} {number(v)}" for model, v in d.fve.items()),
+                number(d.l0, 1),
+                percent(d.dead_fraction, 1),
+                f"{d.n_latents:,}",
+                f"{d.n_train_tokens:,}",
+                str(d.k),
+                d.learner,
+                number(d.null_adapter_scale, 2),
+            )
+        )
+    columns = ("dictionary", "FVE of the difference", "FVE", "L0", "dead", "latents")
+    columns += ("train tokens", "k", "learner", "null scale")
+    note = (
+        "FVE: fraction of variance explained on held-out tokens; that of the difference is the one "
+        "that matters here. Null scale: factor on the null twin's adapter that matched its "
+        "difference energy."
+    )
+    return ReportTable("Dictionaries", columns, tuple(rows), note)
+
+
+def _example(row: LatentReport) -> ExampleGroup:
+    label = row.label or row.reason or "no label"
+    return ExampleGroup(f"{row.owner} latent {row.id}: {label}", row.examples)

@@ -1,0 +1,70 @@
+"""Section `summary`: the verdict-style first lines."""
+
+from __future__ import annotations
+
+from modeldiff_harness.artifacts import Report
+from modeldiff_harness.contracts import RenderedSection, ReportTable
+from modeldiff_harness.report.wording import capability_title
+
+__all__ = ["render", "stamp"]
+
+
+def render(report: Report) -> RenderedSection:
+    """Return the stamp, the sentences, the conflicts and the state of the three arms."""
+    paragraphs = [stamp(report), *report.summary, _conflicts(report)]
+    return RenderedSection(
+        key="summary",
+        title="Summary",
+        paragraphs=tuple(text for text in paragraphs if text),
+        tables=(_arms(report),),
+    )
+
+
+def stamp(report: Report) -> str:
+    """Return the line that says how far the run carries, or nothing for a full run."""
+    if report.provenance.smoke:
+        return "Smoke run, not gateable: a limit or a small budget was set."
+    return ""
+
+
+def _conflicts(report: Report) -> str:
+    rows = [row for row in report.capabilities if row.agreement == "conflict"]
+    compared = [row for row in report.capabilities if row.agreement != "not measured"]
+    if not compared:
+        return "No capability was seen through two comparable lenses."
+    if not rows:
+        return f"No conflict between the arms in {len(compared)} compared capabilities."
+    names = ", ".join(capability_title(row.capability) for row in rows)
+    return f"The arms point in opposite directions in {len(rows)} of {len(compared)}: {names}."
+
+
+def _arms(report: Report) -> ReportTable:
+    benchmarks, preferences, latents = report.benchmarks, report.preferences, report.latents
+    tasks = len({row.task for row in benchmarks.rows})
+    rows = (
+        (
+            "Benchmarks",
+            benchmarks.status,
+            f"{tasks} tasks" + ("" if benchmarks.gateable else ", not gateable")
+            if benchmarks.status == "measured"
+            else benchmarks.reason,
+        ),
+        (
+            "Preferences",
+            preferences.status,
+            f"{preferences.n_prompts:,} prompts, judge {preferences.judge} "
+            f"({preferences.judge_kind})" + ("" if preferences.gateable else ", not gateable")
+            if preferences.status == "measured"
+            else preferences.reason,
+        ),
+        (
+            "Latents",
+            latents.status,
+            f"{len(latents.dictionaries)} dictionaries on {latents.n_corpus_tokens:,} tokens, "
+            f"rule {latents.rule}, exploratory"
+            if latents.status == "measured"
+            else latents.reason,
+        ),
+    )
+    tones = tuple("" if row[1] == "measured" else "muted" for row in rows)
+    return ReportTable("Arms", ("arm", "status", "what"), rows, tones=tones)

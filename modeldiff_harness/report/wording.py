@@ -1,0 +1,81 @@
+"""Numbers and names as readers see them: one way to write each kind, in every renderer."""
+
+from __future__ import annotations
+
+from modeldiff_harness.artifacts import Estimate
+from modeldiff_harness.taxonomy import load_taxonomy
+
+__all__ = [
+    "ABSENT",
+    "capability_title",
+    "class_title",
+    "interval",
+    "number",
+    "percent",
+    "probability",
+    "short_digest",
+    "signed",
+    "with_interval",
+]
+
+ABSENT = "–"
+"""Shown where there is no number; never zero."""
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return `value` with a true minus sign, or the mark of absence."""
+    if value is None:
+        return ABSENT
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """Return a difference, always with its sign."""
+    if value is None:
+        return ABSENT
+    return f"{value:+,.{digits}f}".replace("-", "−")
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """Return a share in per cent."""
+    return ABSENT if value is None else f"{number(100 * value, digits)} %"
+
+
+def interval(lower: float | None, upper: float | None, digits: int = 3) -> str:
+    """Return the ends of an interval of a difference."""
+    if lower is None or upper is None:
+        return ABSENT
+    return f"{signed(lower, digits)} to {signed(upper, digits)}"
+
+
+def with_interval(found: Estimate | None, digits: int = 0) -> str:
+    """Return "+12 (−3 to +27)", or the mark of absence."""
+    if found is None:
+        return ABSENT
+    return f"{signed(found.estimate, digits)} ({interval(found.lower, found.upper, digits)})"
+
+
+def probability(value: float | None) -> str:
+    """Return a p or q value; small ones as a bound."""
+    if value is None:
+        return ABSENT
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def short_digest(digest: str | None) -> str:
+    """Return the first twelve characters of a digest, which name it well enough for people."""
+    return digest[:12] if digest else ABSENT
+
+
+def capability_title(key: str | None) -> str:
+    """Return a capability's title; keys that the taxonomy does not know as they are."""
+    if key is None:
+        return ABSENT
+    taxonomy = load_taxonomy()
+    return taxonomy.capability(key).title if key in taxonomy else key
+
+
+def class_title(key: str) -> str:
+    """Return a class's title; keys that the taxonomy does not know as they are."""
+    taxonomy = load_taxonomy()
+    return taxonomy.capability_class(key).title if key in taxonomy.class_keys else key
