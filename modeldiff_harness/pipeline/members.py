@@ -278,7 +278,7 @@ def member_stages(
     trained = build.train_stage(name, design, replicate, own, site)
     scored = build.score_stage(trained, own, site)
     null = _null_stages(build, harvests, member, design, site, replicate)
-    owners = build.classify_stage(scored, dict(member.roles), null and null.score, name)
+    owners = build.classify_stage(scored, dict(member.roles), null.score if null else None, name)
     labels = build.label_stage(owners, scored, replicate)
     return MemberStages(member, replicate, trained, scored, owners, labels, null)
 

@@ -41,8 +41,9 @@ class PreferenceStages:
 def preference_stages(context: PairContext) -> PreferenceStages:
     """Return the arm's stages; UsageError for unknown judges, feature sets or unreadable files."""
     config = context.config.preferences
+    answers: tuple[Stage[Answers], ...] = ()
     if config.battles is not None:
-        battles, answers = _import_stage(context), ()
+        battles = _import_stage(context)
     else:
         prompts = select_prompts(
             load_prompts(SHIPPED if config.prompts == "capability" else Path(config.prompts)),

@@ -16,15 +16,15 @@ def preflight_stage(context: PairContext) -> Stage[Comparability]:
     """Return the stage that says whether, and for which arms, the models are comparable."""
     sites = run_sites(context) if context.config.latents.enabled else ()
 
-    def make(runtime: Runtime) -> Comparability:
+    def make(_runtime: Runtime) -> Comparability:
         return preflight(
             context.pool(context.harvest_dtype),
             context.baseline,
             context.candidate,
-            base=context.base,
-            sites=sites,
-            chat_template=context.chat_template,
-            runtime=runtime,
+            context.base,
+            sites,
+            template=context.chat_template,
+            template_named=context.config.chat_template is not None,
         )
 
     names = [n for n in (context.baseline, context.candidate, context.base) if n is not None]
