@@ -65,13 +65,14 @@ def simple_controls(
                       prompt; `answers` defaults to those in the corpus
 
     A control gets no row for a capability with fewer than `min_prompts` prompts of either kind in
-    either split; the log says so.  Raises UsageError when the stream does not hold the pair.
+    either split; the log counts them.  Raises UsageError when the stream does not hold the pair.
     """
     prompts = _Prompts.of(corpus)
     difference_PD, has_difference_P = _mean_differences(stream, pair, corpus, prompts, runtime)
     texts = answers_of(corpus, pair) if answers is None else answers
     words = _WordCounts.of(texts, pair, prompts.names)
     rows: list[SimpleControl] = []
+    too_few: list[str] = []
     for capability in capabilities:
         is_own_P = np.array([found == capability for found in prompts.capabilities], dtype=bool)
         activation = _Question.of(prompts, is_own_P, has_difference_P)
@@ -81,12 +82,16 @@ def simple_controls(
             rows.append(activation.row("mean_difference", capability, direction))
             rows.append(activation.row("logistic_probe", capability, probe))
         else:
-            runtime.progress.log(f"controls: too few prompts of {capability} with activations")
+            too_few.append(capability)
         wording = _Question.of(prompts, is_own_P, words.answered_P)
         if wording.enough(min_prompts):
             rows.append(wording.row("word_counts", capability, words.scores(wording)))
-        else:
-            runtime.progress.log(f"controls: too few prompts of {capability} answered by both")
+        elif capability not in too_few:
+            too_few.append(capability)
+    if too_few:
+        runtime.progress.log(
+            f"controls: {len(too_few)} of {len(capabilities)} capabilities have too few prompts"
+        )
     return SimpleControls(tuple(rows))
 
 
