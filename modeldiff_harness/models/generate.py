@@ -30,12 +30,13 @@ def generate_answers(
     max_new_tokens: int,
     batch_size: int = 32,
     chat_template: str | None = None,
+    system_instruction: str | None = None,
     runtime: Runtime,
 ) -> Answers:
     """Return the greedy answer of `model`, called `name`, to each of `prompts`, in their order.
 
-    Prompts are rendered as one user turn with `chat_template` (None: the tokenizer's; without any,
-    the bare text).  Batches are made of prompts of similar length, left-padded; which prompts
+    Prompts are rendered as one user turn, after `system_instruction` if there is one, with
+    `chat_template` (None: the tokenizer's; without any, the bare text).  Batches are made of prompts of similar length, left-padded; which prompts
     share a batch depends on the prompts and `batch_size` alone, so a resumed run is the same run.
     Every finished batch is kept in `runtime.workdir`.  The checkpoint's sampling defaults are not
     used, only its end tokens: both models decode alike.
@@ -46,7 +47,7 @@ def generate_answers(
         raise UsageError("there are no prompts to answer.")
     if len({p.prompt_id for p in prompts}) != len(prompts):
         raise UsageError("two prompts have one prompt_id.")
-    texts = [_rendered(tokenizer, p.prompt, chat_template) for p in prompts]
+    texts = [_rendered(tokenizer, p.prompt, chat_template, system_instruction) for p in prompts]
     special = not (chat_template or tokenizer.chat_template)
     ids = [tokenizer(text, add_special_tokens=special)["input_ids"] for text in texts]
     order = sorted(range(len(prompts)), key=lambda n: (-len(ids[n]), prompts[n].prompt_id))
@@ -75,12 +76,16 @@ def generate_answers(
     return Answers(name, max_new_tokens, tuple(done[p.prompt_id] for p in prompts), seconds)
 
 
-def _rendered(tokenizer: Any, prompt: str, chat_template: str | None) -> str:
+def _rendered(
+    tokenizer: Any, prompt: str, chat_template: str | None, system_instruction: str | None
+) -> str:
     import jinja2
 
     if not (chat_template or tokenizer.chat_template):
-        return prompt
+        return prompt if system_instruction is None else f"{system_instruction}\n\n{prompt}"
     turns = [{"role": "user", "content": prompt}]
+    if system_instruction is not None:
+        turns.insert(0, {"role": "system", "content": system_instruction})
     try:
         return str(
             tokenizer.apply_chat_template(
