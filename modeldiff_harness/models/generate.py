@@ -36,7 +36,8 @@ def generate_answers(
     """Return the greedy answer of `model`, called `name`, to each of `prompts`, in their order.
 
     Prompts are rendered as one user turn, after `system_instruction` if there is one, with
-    `chat_template` (None: the tokenizer's; without any, the bare text).  Batches are made of prompts of similar length, left-padded; which prompts
+    `chat_template` (None: the tokenizer's; without any, the bare text).
+    Batches are made of prompts of similar length, left-padded; which prompts
     share a batch depends on the prompts and `batch_size` alone, so a resumed run is the same run.
     Every finished batch is kept in `runtime.workdir`.  The checkpoint's sampling defaults are not
     used, only its end tokens: both models decode alike.
