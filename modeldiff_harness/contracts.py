@@ -481,6 +481,8 @@ class RenderedSection:
     """Left out in a terminal."""
     commands: tuple[str, ...] = ()
     """Shell commands, one a block."""
+    reading: tuple[str, ...] = ()
+    """How to read the section, the same in every report; left out in a terminal."""
 
 
 class ReportSection(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from modeldiff_harness.artifacts.benchmarks import BenchmarkItem, BenchmarkRow, TaskFailure
 from modeldiff_harness.artifacts.estimates import Estimate
@@ -16,6 +16,9 @@ from modeldiff_harness.artifacts.latents import (
 )
 from modeldiff_harness.artifacts.models import ComparabilityCheck, ModelIdentity
 from modeldiff_harness.artifacts.preferences import PreferenceCategory, StyleEffect
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = [
     "BenchmarksSection",
@@ -241,3 +244,41 @@ class Report:
     latents: LatentsSection
     capabilities: tuple[CapabilityRow, ...]
     provenance: Provenance
+
+    def to_pandas(self) -> dict[str, pandas.DataFrame]:
+        """Return the report's row lists as DataFrames, by name; pandas is imported here only.
+
+        Names: benchmarks, preferences (the parts in Elo), preference_categories, latents,
+        dictionaries, shares, capabilities, difference_energy, controls, stages.  Nested records
+        become columns with dots (`substance_elo.lower`); arms that were not measured give empty
+        frames.
+        """
+        import pandas
+
+        from modeldiff_harness.artifacts.codec import to_plain
+
+        profile = self.latents.profile
+        parts = ("raw_elo", "substance_elo", "style_elo", "dispersion_elo")
+        split = [
+            {"part": name, **to_plain(part)}
+            for name in parts
+            if (part := getattr(self.preferences, name)) is not None
+        ]
+        energies = [
+            {"site": energy.site, "of": energy.pair[1], "against": energy.pair[0], **to_plain(row)}
+            for energy in self.latents.difference_energy
+            for row in energy.rows
+        ]
+        rows: dict[str, list[dict[str, Any]]] = {
+            "benchmarks": to_plain(self.benchmarks.rows),
+            "preferences": split,
+            "preference_categories": to_plain(self.preferences.categories),
+            "latents": to_plain(self.latents.latents),
+            "dictionaries": to_plain(self.latents.dictionaries),
+            "shares": to_plain(profile.rows) if profile is not None else [],
+            "capabilities": to_plain(self.capabilities),
+            "difference_energy": energies,
+            "controls": to_plain(self.latents.controls),
+            "stages": to_plain(self.provenance.stages),
+        }
+        return {name: pandas.json_normalize(found) for name, found in rows.items()}

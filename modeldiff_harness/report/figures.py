@@ -1,4 +1,4 @@
-"""The report's figures as static SVG, each with a text alternative; tables hold the same numbers."""
+"""The report's figures as static SVG with text alternatives; tables hold the same numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from modeldiff_harness.artifacts import BenchmarkRow, Estimate, PreferencesSection, ProfileRow
 from modeldiff_harness.contracts import Figure
 from modeldiff_harness.report import svg
-from modeldiff_harness.report.wording import capability_title, interval, signed
+from modeldiff_harness.report.wording import capability_title, interval, on_unit_scale, signed
 
 __all__ = ["forest_plot", "preference_bar", "share_chart"]
 
@@ -34,8 +34,11 @@ class _Line:
     band: tuple[float, float] | None = None
 
 
-def forest_plot(rows: Sequence[BenchmarkRow]) -> Figure:
-    """Return deltas with 95 % intervals, one row a task, and ±MDE as a pale band."""
+def forest_plot(rows: Sequence[BenchmarkRow]) -> Figure | None:
+    """Return deltas with 95 % intervals, one row a task, and ±MDE as a pale band.
+
+    Only metrics between 0 and 1 share the axis; None when there is none.
+    """
     lines = [
         _Line(
             name=row.task + ("" if row.higher_is_better else " ↓"),
@@ -46,8 +49,13 @@ def forest_plot(rows: Sequence[BenchmarkRow]) -> Figure:
             band=(-row.mde, row.mde) if row.mde is not None else None,
         )
         for row in rows
+        if on_unit_scale(row)
     ]
+    if not lines:
+        return None
     title = "Benchmark deltas, candidate − baseline, with 95 % intervals; pale: ±MDE"
+    if left := [row.task for row in rows if not on_unit_scale(row)]:
+        title += f"; not drawn, in another unit: {', '.join(left)}"
     return _interval_plot(title, lines, digits=3)
 
 

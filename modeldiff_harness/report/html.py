@@ -32,6 +32,7 @@ def render_html(report: Report, sections: Sequence[ReportSection] | None = None)
     style = resources.files("modeldiff_harness.report").joinpath("templates", "report.css")
     css = style.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return (
         _environment()
         .get_template("report.html.j2")
@@ -40,7 +41,7 @@ def render_html(report: Report, sections: Sequence[ReportSection] | None = None)
             sections=render_sections(report, sections),
             stamp=stamp(report),
             css=Markup(css),
-            csp=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+            csp=policy,
         )
     )
 

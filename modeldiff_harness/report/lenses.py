@@ -20,6 +20,7 @@ from modeldiff_harness.artifacts import (
     Lens,
     PreferencesSection,
 )
+from modeldiff_harness.report.wording import on_unit_scale
 from modeldiff_harness.taxonomy import Capability, load_taxonomy
 
 __all__ = ["capability_rows", "compare_lenses"]
@@ -28,7 +29,6 @@ Agreement = Literal["agree", "conflict", "unclear", "not measured"]
 Sign = Literal["up", "down", "unclear"]
 
 _ORDER: dict[str, int] = {"conflict": 0, "agree": 1, "unclear": 2, "not measured": 3}
-_Z = 1.959963984540054
 
 
 def capability_rows(
@@ -61,8 +61,8 @@ def compare_lenses(
     if capability.emphasis != "same" and latents.status == "measured":
         aside = " The share of latents is shown without a mark: what it means is not known."
     if len(measured) < 2:
-        only = f"only {next(iter(measured))}" if measured else "nothing that can be compared"
-        return "not measured", f"{only} was measured.".capitalize() + aside
+        only = f"Only {next(iter(measured))}" if measured else "Nothing that can be compared"
+        return "not measured", f"{only} was measured." + aside
     clear = {name: lens.sign for name, lens in measured.items() if lens.sign in ("up", "down")}
     if len(clear) < 2:
         return "unclear", "Fewer than two intervals exclude zero." + aside
@@ -78,15 +78,21 @@ def _benchmark_lens(key: str, section: BenchmarksSection) -> Lens:
     rows = [r for r in section.rows if r.primary and r.capability == key]
     if not rows:
         return Lens("not measured", detail="no task measures it")
-    tasks = ", ".join(dict.fromkeys(row.task for row in rows))
-    return _lens(*_combined(rows), "metric difference", tasks)
+    comparable = [row for row in rows if on_unit_scale(row)]
+    used = comparable or rows[:1]
+    detail = ", ".join(dict.fromkeys(row.task for row in used))
+    if left := [row.task for row in rows if row not in used]:
+        detail += f"; in another unit and left out: {', '.join(left)}"
+    unit = "metric difference" if comparable else rows[0].metric
+    return _lens(*_pooled(used), unit, detail)
 
 
-def _combined(rows: Sequence[BenchmarkRow]) -> tuple[float, float, float]:
+def _pooled(rows: Sequence[BenchmarkRow]) -> tuple[float, float, float]:
     """Return (effect, lower, upper) of one capability's tasks, better = positive.
 
-    One task: its own interval.  Several: the inverse-variance mean, with standard errors read off
-    the intervals, which stay open where there are no discordant items.
+    One task: its own interval.  Several: the paired mean over all their items, Σ nᵢδᵢ/Σ nᵢ, with
+    variance Σ nᵢ²sᵢ²/(Σ nᵢ)² from the intervals' half widths.  Weights by n, not by estimated
+    variance: a task where hardly anything changed would have a small variance and swamp the rest.
     """
     better = [
         (r.delta, r.lower, r.upper) if r.higher_is_better else (-r.delta, -r.upper, -r.lower)
@@ -94,10 +100,12 @@ def _combined(rows: Sequence[BenchmarkRow]) -> tuple[float, float, float]:
     ]
     if len(better) == 1:
         return better[0]
-    weights = [(2 * _Z / max(upper - lower, 1e-9)) ** 2 for _, lower, upper in better]
-    mean = sum(w * delta for w, (delta, _, _) in zip(weights, better, strict=True)) / sum(weights)
-    half = _Z / math.sqrt(sum(weights))
-    return mean, mean - half, mean + half
+    total = sum(row.n for row in rows)
+    shares = [row.n / total for row in rows]
+    mean = sum(w * delta for w, (delta, _, _) in zip(shares, better, strict=True))
+    below = math.hypot(*(w * (d - low) for w, (d, low, _) in zip(shares, better, strict=True)))
+    above = math.hypot(*(w * (high - d) for w, (d, _, high) in zip(shares, better, strict=True)))
+    return mean, mean - below, mean + above
 
 
 def _preference_lens(key: str, section: PreferencesSection) -> Lens:
@@ -129,6 +137,9 @@ def _latent_lens(key: str, section: LatentsSection) -> Lens:
                 f"{counts.n_candidate}/{counts.total_candidate} against "
                 f"{counts.n_baseline}/{counts.total_baseline} latents"
             )
+            if row.null_lower is not None and row.null_upper is not None:
+                inside = row.null_lower <= difference.estimate <= row.null_upper
+                detail += "; inside the null band" if inside else "; outside the null band"
             return _lens(
                 difference.estimate, difference.lower, difference.upper, "share of latents", detail
             )

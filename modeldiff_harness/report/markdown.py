@@ -49,6 +49,8 @@ def _section(section: RenderedSection) -> list[str]:
     lines = [f"## {escape_markdown(section.title)}", ""]
     for paragraph in section.paragraphs:
         lines += [escape_markdown(paragraph), ""]
+    for text in section.reading:
+        lines += [f"*{escape_markdown(text)}*", ""]
     for command in section.commands:
         lines += _fenced(command)
     for table in section.tables:

@@ -22,8 +22,8 @@ from modeldiff_harness.errors import RunError, UsageError
 
 __all__ = ["read_report", "report_digest", "report_schema", "schema_markdown", "to_json"]
 
-_VOLATILE = {"seconds", "date", "machine", "command", "state", "as_passed", "versions"}
-"""Keys that may differ between two runs of one comparison."""
+_VOLATILE = ("seconds", "date", "machine", "command", "as_passed", "versions")
+"""Fields of the provenance that may differ between two runs of one comparison."""
 
 
 def to_json(report: Report) -> str:
@@ -59,21 +59,16 @@ def read_report(path: Path) -> Report:
 
 
 def report_digest(report: Report) -> str:
-    """Return a digest of what was found: without times, dates, machine, versions and command."""
-    plain = _without(to_plain(report), _VOLATILE)
-    plain["provenance"]["stages"] = sorted(
-        plain["provenance"]["stages"], key=lambda stage: (stage["verb"], stage["key"])
-    )
-    text = json.dumps(plain, sort_keys=True, ensure_ascii=False)
+    """Return a digest of what was found: without times, dates, machine, versions and command.
+
+    How the work was run (`config.runtime`) and whether a stage was reused are left out as well.
+    """
+    plain = to_plain(report)
+    provenance = {k: v for k, v in plain["provenance"].items() if k not in _VOLATILE}
+    provenance["config"] = {k: v for k, v in provenance["config"].items() if k != "runtime"}
+    provenance["stages"] = sorted((stage["verb"], stage["key"]) for stage in provenance["stages"])
+    text = json.dumps({**plain, "provenance": provenance}, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _without(value: Any, keys: set[str]) -> Any:
-    if isinstance(value, dict):
-        return {k: _without(v, keys) for k, v in value.items() if k not in keys}
-    if isinstance(value, list):
-        return [_without(v, keys) for v in value]
-    return value
 
 
 # ── schema ───────────────────────────────────────────────────────────────────────────────────
@@ -96,7 +91,8 @@ def schema_markdown() -> str:
         "# report.json",
         "",
         f"Schema version {Report.SCHEMA_VERSION}. Every delta is candidate − baseline. This page",
-        "is made from the dataclasses in `modeldiff_harness/artifacts/`; a test holds the two together.",
+        "is made by `python -m modeldiff_harness.report.schema` from the dataclasses in",
+        "`modeldiff_harness/artifacts/`; a test holds the two together.",
     ]
     for kind in _records(Report):
         lines += ["", f"## {kind.__name__}", "", _first_paragraph(kind), ""]
@@ -203,3 +199,7 @@ def field_docs(kind: type) -> dict[str, str]:
         ):
             found[statement.target.id] = " ".join(str(following.value.value).split())
     return found
+
+
+if __name__ == "__main__":
+    print(schema_markdown(), end="")

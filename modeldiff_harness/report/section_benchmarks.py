@@ -8,6 +8,7 @@ from modeldiff_harness.report.figures import forest_plot
 from modeldiff_harness.report.wording import (
     ABSENT,
     capability_title,
+    ended,
     interval,
     number,
     probability,
@@ -21,16 +22,33 @@ _COLUMNS = (
     "Δ",
     "95 % interval",
     "q",
+    "MDE",
+    "n",
     "baseline",
     "candidate",
-    "n",
     "fixed / broken",
-    "MDE",
     "metric",
-    "p",
     "capability",
+)
+_DETAIL_COLUMNS = (
+    "task",
+    "metric",
+    "Δ",
+    "95 % interval",
+    "p",
+    "q",
     "paired se",
+    "unpaired se, baseline",
+    "unpaired se, candidate",
+    "unmatched",
+    "few-shot",
+    "version",
     "method",
+)
+_READING = (
+    "Both models answered the same items; intervals and tests are paired by item. Colour: q < "
+    "0.05, Benjamini–Hochberg over the tasks. MDE: the smallest difference that this n shows with "
+    "80 % power. Fixed / broken: items gained / lost."
 )
 _LONGEST_RESPONSE = 240
 
@@ -39,39 +57,37 @@ def render(report: Report) -> RenderedSection:
     """Return one row a task for its primary metric; the other metrics are collapsed."""
     section = report.benchmarks
     if section.status != "measured":
-        text = (f"Not measured: {section.reason}.",)
+        text = (f"Not measured: {ended(section.reason)}",)
         return RenderedSection("benchmarks", "Benchmarks", text, _failures(section))
     primary = tuple(row for row in section.rows if row.primary)
-    others = tuple(row for row in section.rows if not row.primary)
     tables = []
     if primary:
-        note = (
-            "Green and red: q < 0.05 (Benjamini–Hochberg over the tasks). MDE: smallest difference "
-            "that this n shows with 80 % power. Fixed / broken: items gained / lost."
-        )
         tables.append(
             ReportTable(
                 "Deltas by task",
                 _COLUMNS,
                 tuple(_cells(row) for row in primary),
-                note,
+                "↓: lower is better." if any(not r.higher_is_better for r in primary) else "",
                 tuple(_tone(row) for row in primary),
             )
         )
-    if others:
-        tables.append(
-            ReportTable(
-                "Other metrics", _COLUMNS, tuple(_cells(row) for row in others), collapsed=True
-            )
-        )
-    figures = (forest_plot(primary),) if primary else ()
+    tables += _failures(section)
+    details = tuple(_details(row) for row in section.rows)
+    tables.append(
+        ReportTable("All metrics, with tests and errors", _DETAIL_COLUMNS, details, collapsed=True)
+    )
+    figure = forest_plot(primary)
     return RenderedSection(
-        "benchmarks", "Benchmarks", _text(section), (*tables, *_failures(section)), figures
+        "benchmarks",
+        "Benchmarks",
+        _text(section),
+        tuple(tables),
+        (figure,) if figure else (),
+        reading=(_READING,),
     )
 
 
 def _text(section: BenchmarksSection) -> tuple[str, ...]:
-    paired = "Both models answered the same items; intervals and tests are paired by item."
     limit = ""
     if section.limit is not None:
         limit = f"Limited to {section.limit:g} items a task: smoke, not gateable."
@@ -79,29 +95,47 @@ def _text(section: BenchmarksSection) -> tuple[str, ...]:
             limit = f"Limited to {100 * section.limit:g} % of the items: smoke, not gateable."
     differing = sorted({row.task for row in section.rows if row.prompts_differ})
     prompts = f"The models saw different prompts in: {', '.join(differing)}." if differing else ""
-    return tuple(text for text in (paired, limit, prompts, *section.notes) if text)
+    return tuple(text for text in (limit, prompts, *section.notes) if text)
 
 
 def _cells(row: BenchmarkRow) -> tuple[str, ...]:
     arrow = "" if row.higher_is_better else " ↓"
-    metric = row.metric if row.filter in ("", "none") else f"{row.metric}, {row.filter}"
     flipped = ABSENT if row.fixed is None else f"{row.fixed:,} / {row.broken or 0:,}"
     return (
         row.task,
         signed(row.delta) + arrow,
         interval(row.lower, row.upper),
         probability(row.q),
+        number(row.mde),
+        f"{row.n:,}",
         number(row.baseline),
         number(row.candidate),
-        f"{row.n:,}",
         flipped,
-        number(row.mde),
-        metric,
-        probability(row.p),
+        _metric(row),
         capability_title(row.capability),
+    )
+
+
+def _details(row: BenchmarkRow) -> tuple[str, ...]:
+    return (
+        row.task,
+        _metric(row),
+        signed(row.delta, 4),
+        interval(row.lower, row.upper, 4),
+        probability(row.p),
+        probability(row.q),
         number(row.se, 4),
+        number(row.baseline_se_unpaired, 4),
+        number(row.candidate_se_unpaired, 4),
+        f"{row.n_unmatched:,}",
+        ABSENT if row.num_fewshot is None else str(row.num_fewshot),
+        row.version,
         row.method,
     )
+
+
+def _metric(row: BenchmarkRow) -> str:
+    return row.metric if row.filter in ("", "none") else f"{row.metric}, {row.filter}"
 
 
 def _tone(row: BenchmarkRow) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modeldiff_harness.artifacts import CapabilityRow, Lens, Report
+from modeldiff_harness.artifacts import CapabilityRow, LatentsSection, Lens, Report
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.report.wording import ABSENT, capability_title, class_title, signed
 
@@ -10,6 +10,14 @@ __all__ = ["render"]
 
 _SIGNS = {"up": "▲", "down": "▼", "unclear": "·", None: ""}
 _TONES = {"conflict": "bad", "agree": "good", "unclear": "", "not measured": "muted"}
+_READING = (
+    "Benchmarks and preference substance say whether the candidate does better; their signs are "
+    "compared where the interval excludes zero. A share of latents is emphasis: it is compared "
+    "with behaviour only where the taxonomy takes both to go the same way, else it stands without "
+    "a mark.",
+    "Several tasks of one capability: paired mean over all their items. Metrics that are not "
+    "between 0 and 1 are left out of it.",
+)
 _COLUMNS = (
     "capability",
     "mark",
@@ -22,36 +30,37 @@ _COLUMNS = (
 
 
 def render(report: Report) -> RenderedSection:
-    """Return the table and, collapsed, the capabilities that no arm measured."""
-    seen = tuple(row for row in report.capabilities if _measured(row))
-    unseen = [capability_title(row.capability) for row in report.capabilities if not _measured(row)]
-    rule = (
-        "Benchmarks and preference substance say whether the candidate does better; their signs are "
-        "compared where the interval excludes zero. A share of latents is emphasis: it is compared "
-        "with behaviour only where the taxonomy takes both to go the same way, else it stands "
-        "without a mark."
-    )
-    key = "▲ interval above zero, ▼ below, · includes zero, – not measured."
-    text = [rule, key]
+    """Return a row for every capability that some lens has something to say about."""
+    labelled = _labelled(report.latents)
+    seen, unseen = [], []
+    for row in report.capabilities:
+        behaviour = "measured" in (row.benchmark.status, row.preference.status)
+        (seen if behaviour or row.capability in labelled else unseen).append(row)
+    reading = _READING
     if unseen:
-        text.append(f"Not measured by any arm: {', '.join(unseen)}.")
-    tables = ()
-    if seen:
-        note = "Several tasks of one capability: inverse-variance mean of their deltas."
-        tables = (
-            ReportTable(
-                "Three lenses",
-                _COLUMNS,
-                tuple(_cells(row) for row in seen),
-                note,
-                tuple(_TONES[row.agreement] for row in seen),
-            ),
-        )
-    return RenderedSection("capabilities", "Capabilities through three lenses", tuple(text), tables)
+        names = ", ".join(capability_title(row.capability) for row in unseen)
+        reading += (f"Neither task nor prompt nor specific latent: {names}.",)
+    note = "▲ interval above zero, ▼ below, · includes zero, – not measured."
+    table = ReportTable(
+        "Three lenses",
+        _COLUMNS,
+        tuple(_cells(row) for row in seen),
+        note,
+        tones=tuple(_TONES[row.agreement] for row in seen),
+    )
+    return RenderedSection(
+        "capabilities",
+        "Capabilities through three lenses",
+        () if seen else ("No capability was seen by any arm.",),
+        (table,) if seen else (),
+        reading=reading,
+    )
 
 
-def _measured(row: CapabilityRow) -> bool:
-    return any(lens.status == "measured" for lens in (row.benchmark, row.preference, row.latents))
+def _labelled(section: LatentsSection) -> set[str]:
+    """Return the capabilities that some specific latent is labelled with."""
+    rows = section.profile.rows if section.profile is not None else ()
+    return {r.key for r in rows if r.comparison.n_baseline or r.comparison.n_candidate}
 
 
 def _cells(row: CapabilityRow) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from modeldiff_harness.artifacts import (
     DictionaryReport,
     Estimate,
@@ -10,9 +12,9 @@ from modeldiff_harness.artifacts import (
     Report,
 )
 from modeldiff_harness.contracts import ExampleGroup, RenderedSection, ReportTable
-from modeldiff_harness.report.wording import ABSENT, capability_title, number, percent
+from modeldiff_harness.report.wording import ABSENT, capability_title, ended, number, percent
 
-__all__ = ["render"]
+__all__ = ["render", "short_names"]
 
 ROWS_SHOWN = 12
 """Latents of one model that stand open; the others follow in a closed table."""
@@ -20,85 +22,114 @@ EXAMPLES_SHOWN = 24
 """Latents whose token windows are shown; report.json has those of all."""
 
 _SPECIFIC = ("candidate", "baseline", "base")
+_READING = (
+    "Labels were proposed on the score split and tested on documents the labeler never saw; "
+    "without a passed test a latent is uninterpretable and stays in the totals. Rank 1 lies "
+    "farthest from the shared latents.",
+    "FVE: fraction of variance explained on held-out tokens; that of the difference is the one "
+    "that matters here. Null scale: factor on the null twin's adapter that matched its difference energy.",
+)
 
 
 def render(report: Report) -> RenderedSection:
     """Return counts by rule, quality, latents by owner with labels and tests, and examples."""
     section = report.latents
     if section.status != "measured":
-        text = (f"Not measured: {section.reason}.",)
+        text = (f"Not measured: {ended(section.reason)}",)
         return RenderedSection("latents", "Latents", text)
     names = {"candidate": report.pair.candidate.name, "baseline": report.pair.baseline.name}
     if report.pair.base is not None:
         names["base"] = report.pair.base.name
-    tables = [_rules(section)]
+    short = short_names(section.dictionaries)
+    tables = [_rules(section, short)]
     shown: list[LatentReport] = []
     for owner in _SPECIFIC:
         own = [row for row in section.latents if row.owner == owner and not row.decoy]
         own.sort(key=lambda row: (row.category is None, row.rank, row.dictionary_id))
         shown += own
-        tables += _owner_tables(f"Specific to {names.get(owner, owner)} ({owner})", own, section)
+        tables += _owner_tables(
+            f"Specific to {names.get(owner, owner)} ({owner})", own, section, short
+        )
     elsewhere = [r for r in section.latents if r.owner not in _SPECIFIC and not r.decoy]
     decoys = [row for row in section.latents if row.decoy]
     if elsewhere:
         title = f"Specific only under a rule other than {section.rule}"
-        tables.append(_latents(title, elsewhere, section, collapsed=True))
+        tables.append(_latents(title, elsewhere, section, short, collapsed=True))
     if decoys:
         title = "Decoys: shared latents that went through the same labelling"
-        tables.append(_latents(title, decoys, section, collapsed=True))
-    tables.append(_quality(section))
+        tables.append(_latents(title, decoys, section, short, collapsed=True))
+    tables.append(_quality(section, short))
     examples = tuple(_example(row) for row in shown if row.examples)[:EXAMPLES_SHOWN]
     return RenderedSection(
-        "latents", "Latents", _text(section, decoys), tuple(tables), examples=examples
+        "latents",
+        "Latents",
+        _text(section, decoys),
+        tuple(tables),
+        examples=examples,
+        reading=_READING,
     )
 
 
 def _text(section: LatentsSection, decoys: list[LatentReport]) -> tuple[str, ...]:
     authors = ", ".join(f"{name} {count:,}" for name, count in section.corpus_authors.items())
     corpus = f"Corpus: {section.n_corpus_tokens:,} tokens; documents by author: {authors}."
-    rule = (
-        f"Latents are listed under rule {section.rule}. Labels were proposed on the score split "
-        "and tested on documents the labeler never saw; without a passed test a latent is "
-        "uninterpretable and stays in the totals."
-    )
     labelled = sum(row.category is not None for row in decoys)
-    checked = f"Of {len(decoys)} decoys, {labelled} also got a label." if decoys else ""
-    return tuple(text for text in (corpus, rule, checked) if text)
+    checked = ""
+    if decoys:
+        checked = (
+            f"{labelled} of {len(decoys)} decoys (shared latents labelled the same way) passed a "
+            "label test."
+        )
+    return tuple(text for text in (corpus, checked) if text)
 
 
-def _rules(section: LatentsSection) -> ReportTable:
+def short_names(dictionaries: Sequence[DictionaryReport]) -> dict[str, str]:
+    """Return dictionary_id → its models' roles, with replicate and site where they differ.
+
+    Names that would not be unique stay as they are.
+    """
+    sites = {d.sites for d in dictionaries}
+    replicates = {d.replicate for d in dictionaries}
+    names = {}
+    for d in dictionaries:
+        parts = [" vs ".join(d.roles)]
+        parts += [", ".join(d.sites)] if len(sites) > 1 else []
+        parts += [f"seed {d.replicate}"] if len(replicates) > 1 else []
+        names[d.dictionary_id] = ", ".join(parts) if d.roles else d.dictionary_id
+    unique = len(set(names.values())) == len(names)
+    return names if unique else {name: name for name in names}
+
+
+def _rules(section: LatentsSection, short: Mapping[str, str]) -> ReportTable:
+    owners = [o for o in _SPECIFIC if any(o in _roles(d) for d in section.dictionaries)]
     rows, tones = [], []
     for dictionary in section.dictionaries:
         for rule in dict.fromkeys((*dictionary.thresholds, *dictionary.rules_skipped)):
             counts = dictionary.counts.get(rule)
+            name = short[dictionary.dictionary_id]
             if counts is None:
                 reason = dictionary.rules_skipped.get(rule, "not applied")
-                cells = (rule, dictionary.dictionary_id, *(ABSENT,) * 5, f"skipped: {reason}")
+                cells = (
+                    rule,
+                    name,
+                    *(ABSENT for _ in owners),
+                    ABSENT,
+                    ABSENT,
+                    f"skipped: {reason}",
+                )
             else:
                 cells = (
                     rule,
-                    dictionary.dictionary_id,
-                    *(_with_null(dictionary, rule, owner) for owner in _SPECIFIC),
+                    name,
+                    *(_with_null(dictionary, rule, owner) for owner in owners),
                     f"{counts.get('shared', 0):,}",
                     f"{counts.get('undetermined', 0):,}",
                     _thresholds(dictionary.thresholds.get(rule, {})),
                 )
             rows.append(cells)
             tones.append("" if rule == section.rule else "muted")
-    columns = (
-        "rule",
-        "dictionary",
-        "candidate",
-        "baseline",
-        "base",
-        "shared",
-        "undetermined",
-        "thresholds",
-    )
-    note = (
-        f"Number of latents under each rule; the run's rule is {section.rule}. In brackets: the same "
-        "count in the null run."
-    )
+    columns = ("rule", "dictionary", *owners, "shared", "undetermined", "thresholds")
+    note = f"Number of latents; the run's rule is {section.rule}. In brackets: in the null run."
     return ReportTable("All rules side by side", columns, tuple(rows), note, tuple(tones))
 
 
@@ -107,7 +138,7 @@ def _with_null(dictionary: DictionaryReport, rule: str, owner: str) -> str:
         return ABSENT
     count = f"{dictionary.counts[rule].get(owner, 0):,}"
     null = (dictionary.null_counts or {}).get(rule)
-    return count if null is None else f"{count} (null {null.get(owner, 0):,})"
+    return count if null is None else f"{count} ({null.get(owner, 0):,})"
 
 
 def _roles(dictionary: DictionaryReport) -> set[str]:
@@ -120,22 +151,29 @@ def _thresholds(thresholds: dict[str, float]) -> str:
 
 
 def _owner_tables(
-    title: str, rows: list[LatentReport], section: LatentsSection
+    title: str, rows: list[LatentReport], section: LatentsSection, short: Mapping[str, str]
 ) -> list[ReportTable]:
     if not rows:
         return []
-    tables = [_latents(f"{title}: {len(rows):,}", rows[:ROWS_SHOWN], section)]
+    tables = [_latents(f"{title}: {len(rows):,}", rows[:ROWS_SHOWN], section, short)]
     if len(rows) > ROWS_SHOWN:
         rest = rows[ROWS_SHOWN:]
-        tables.append(_latents(f"{title}: {len(rest):,} more", rest, section, collapsed=True))
+        tables.append(
+            _latents(f"{title}: {len(rest):,} more", rest, section, short, collapsed=True)
+        )
     return tables
 
 
 def _latents(
-    title: str, rows: list[LatentReport], section: LatentsSection, *, collapsed: bool = False
+    title: str,
+    rows: list[LatentReport],
+    section: LatentsSection,
+    short: Mapping[str, str],
+    *,
+    collapsed: bool = False,
 ) -> ReportTable:
     several = len({row.dictionary_id for row in section.latents}) > 1
-    columns = ["latent", "label", "category", "test", "Δnorm", "ν_ε", "ν_r", "rank", "tokens"]
+    columns = ["latent", "label", "category", "test AUROC", "Δnorm", "ν_ε", "ν_r", "rank", "tokens"]
     columns += ["rules", *section.extra_columns]
     columns += ["dictionary"] if several else []
     cells = []
@@ -153,7 +191,7 @@ def _latents(
             _rules_of(row),
             *(number(row.columns.get(name)) for name in section.extra_columns),
         ]
-        cells.append(tuple([*line, row.dictionary_id] if several else line))
+        cells.append(tuple([*line, short[row.dictionary_id]] if several else line))
     tones = tuple("muted" if row.category is None else "" for row in rows)
     note = "; ".join(f"{name}: {meaning}" for name, meaning in section.extra_columns.items())
     return ReportTable(title, tuple(columns), tuple(cells), note, tones, collapsed)
@@ -167,38 +205,38 @@ def _rules_of(row: LatentReport) -> str:
 def _test(metric: str, score: Estimate | None) -> str:
     if score is None:
         return ABSENT
-    name = metric.upper() if metric == "auroc" else metric
+    name = "" if metric == "auroc" else f"{metric} "
     ends = f"{number(score.lower, 2)} to {number(score.upper, 2)}"
-    return f"{name} {number(score.estimate, 2)} ({ends})"
+    return f"{name}{number(score.estimate, 2)} ({ends})"
 
 
-def _quality(section: LatentsSection) -> ReportTable:
-    rows = []
-    for d in section.dictionaries:
-        rows.append(
-            (
-                d.dictionary_id,
-                ", ".join(
-                    f"{pair.replace('|', ' − ')} {number(v)}" for pair, v in d.fve_delta.items()
-                ),
-                ", ".join(f"{model} {number(v)}" for model, v in d.fve.items()),
-                number(d.l0, 1),
-                percent(d.dead_fraction, 1),
-                f"{d.n_latents:,}",
-                f"{d.n_train_tokens:,}",
-                str(d.k),
-                d.learner,
-                number(d.null_adapter_scale, 2),
-            )
+def _quality(section: LatentsSection, short: Mapping[str, str]) -> ReportTable:
+    rows = tuple(
+        (
+            short[d.dictionary_id],
+            _by_name(d.fve_delta),
+            number(d.l0, 1),
+            percent(d.dead_fraction, 1),
+            f"{d.n_latents:,}",
+            _by_name(d.fve),
+            f"{d.n_train_tokens:,}",
+            str(d.k),
+            d.learner,
+            number(d.null_adapter_scale, 2),
+            d.dictionary_id,
         )
-    columns = ("dictionary", "FVE of the difference", "FVE", "L0", "dead", "latents")
-    columns += ("train tokens", "k", "learner", "null scale")
-    note = (
-        "FVE: fraction of variance explained on held-out tokens; that of the difference is the one "
-        "that matters here. Null scale: factor on the null twin's adapter that matched its "
-        "difference energy."
+        for d in section.dictionaries
     )
-    return ReportTable("Dictionaries", columns, tuple(rows), note)
+    columns = ("dictionary", "FVE of the difference", "L0", "dead", "latents", "FVE")
+    columns += ("train tokens", "k", "learner", "null scale", "id")
+    return ReportTable("Dictionaries", columns, rows)
+
+
+def _by_name(found: Mapping[str, float]) -> str:
+    """Return one number as it is, several with their names."""
+    if len(found) == 1:
+        return number(next(iter(found.values())))
+    return ", ".join(f"{name.replace('|', ' − ')} {number(v)}" for name, v in found.items())
 
 
 def _example(row: LatentReport) -> ExampleGroup:

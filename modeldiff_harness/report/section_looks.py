@@ -20,15 +20,17 @@ def render(report: Report) -> RenderedSection | None:
     section = report.latents
     if not section.difference_energy and not section.controls:
         return None
-    text = (
-        "Difference energy is ‖x^c − x^b‖² / ‖x^b‖², how far the activations moved; the controls ask "
-        "what a cheap method tells of the same held-out prompts. A latent that says no more than "
-        "these is no finding.",
+    reading = (
+        "Difference energy is ‖x^c − x^b‖² / ‖x^b‖², how far the activations moved; the controls "
+        "ask what a cheap method tells of the same held-out prompts. A latent that says no more "
+        "than these is no finding.",
     )
     tables = [_energy(energy) for energy in section.difference_energy]
     if section.controls:
         tables.append(_controls(section.controls))
-    return RenderedSection("cheap-looks", "Looks that cost no training", text, tuple(tables))
+    return RenderedSection(
+        "cheap-looks", "Looks that cost no training", (), tuple(tables), reading=reading
+    )
 
 
 def _energy(energy: DifferenceEnergy) -> ReportTable:

@@ -8,6 +8,7 @@ from modeldiff_harness.preferences.flags import describe_flag
 from modeldiff_harness.report.figures import preference_bar
 from modeldiff_harness.report.wording import (
     capability_title,
+    ended,
     interval,
     number,
     percent,
@@ -23,7 +24,7 @@ def render(report: Report) -> RenderedSection:
     """Return the split in Elo, the style features, the capabilities and the flags."""
     section = report.preferences
     if section.status != "measured":
-        text = (f"Not measured: {section.reason}.",)
+        text = (f"Not measured: {ended(section.reason)}",)
         return RenderedSection("preferences", "Preferences", text)
     tables = [_split(section)]
     if section.style_effects:
@@ -36,8 +37,19 @@ def render(report: Report) -> RenderedSection:
             ReportTable("Raw Elo under other choices", ("choice", "Elo"), rows, collapsed=True)
         )
     bar = preference_bar(section)
+    features = section.feature_set or "none measured"
+    reading = (
+        f"Raw is the preference as judged. Style is what the measured style differences "
+        f"({features}) would give by themselves, substance what is left at equal measured style, "
+        "dispersion what the non-linear scale adds: raw = substance + style + dispersion."
+    )
     return RenderedSection(
-        "preferences", "Preferences", _text(section), tuple(tables), (bar,) if bar else ()
+        "preferences",
+        "Preferences",
+        _text(section),
+        tuple(tables),
+        (bar,) if bar else (),
+        reading=(reading,),
     )
 
 
@@ -53,15 +65,9 @@ def _text(section: PreferencesSection) -> tuple[str, ...]:
             f" The candidate wins {percent(win.estimate, 1)} "
             f"({percent(win.lower, 1)} to {percent(win.upper, 1)}), ties half."
         )
-    meaning = (
-        "Raw is the preference as judged. Style is what the measured style differences "
-        f"({section.feature_set or 'none measured'}) would give by themselves, substance what is "
-        "left at equal measured style, dispersion what the non-linear scale adds: "
-        "raw = substance + style + dispersion."
-    )
-    flags = [f"Note: {describe_flag(flag)}." for flag in section.flags]
+    flags = [f"Note: {ended(describe_flag(flag))}" for flag in section.flags]
     gate = "" if section.gateable else "Not gateable."
-    return tuple(text for text in (facts, meaning, *flags, gate) if text)
+    return tuple(text for text in (facts, *flags, gate) if text)
 
 
 def _split(section: PreferencesSection) -> ReportTable:
@@ -100,9 +106,9 @@ def _features(section: PreferencesSection) -> ReportTable:
         )
         for effect in section.style_effects
     )
-    columns = ("style feature", "Elo", "95 % interval", "mean shift", "log-odds an RMS")
+    columns = ("style feature", "Elo", "95 % interval", "mean shift", "log-odds per RMS")
     note = "Mean shift: normalised difference (a − b)/(a + b + 1), candidate − baseline."
-    return ReportTable("Style by feature", columns, rows, note)
+    return ReportTable("Style by feature", columns, rows, note, collapsed=True)
 
 
 def _categories(section: PreferencesSection) -> ReportTable:

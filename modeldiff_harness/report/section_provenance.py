@@ -7,7 +7,7 @@ import json
 from modeldiff_harness.artifacts import Report
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.report.section_summary import stamp
-from modeldiff_harness.report.wording import number, short_digest
+from modeldiff_harness.report.wording import ended, number, on_unit_scale, short_digest
 
 __all__ = ["render", "render_limits"]
 
@@ -22,12 +22,11 @@ def render_limits(report: Report) -> RenderedSection:
         ("Latents", latents),
     ):
         if arm.status != "measured":
-            lines.append(
-                f"{name} were not measured: {arm.reason}. That is no evidence of equality."
-            )
+            lines.append(f"{name} were not measured: {ended(arm.reason)} No evidence of equality.")
     if benchmarks.failures:
         lines.append(f"{len(benchmarks.failures)} tasks failed and are missing from every count.")
-    wide = [row.task for row in benchmarks.rows if row.primary and (row.mde or 0) > 0.05]
+    primary = [row for row in benchmarks.rows if row.primary and on_unit_scale(row)]
+    wide = [row.task for row in primary if (row.mde or 0) > 0.05]
     if wide:
         lines.append(
             f"{len(wide)} tasks cannot show a difference below 5 points (see MDE): "
@@ -68,8 +67,8 @@ def render(report: Report) -> RenderedSection:
     reused = sum(stage.state == "reused" for stage in found.stages)
     shipped = sum(stage.state == "shipped" for stage in found.stages)
     text = (
-        f"{found.date}, {number(found.seconds, 0)} s; {len(found.stages)} stages, of which {reused} "
-        f"reused and {shipped} shipped.",
+        f"{found.date}, {number(found.seconds, 0)} s; {len(found.stages)} stages, {reused} reused, "
+        f"{shipped} shipped.",
         "This command makes the report again:",
     )
     return RenderedSection(

@@ -9,6 +9,7 @@ from modeldiff_harness.report.wording import (
     ABSENT,
     capability_title,
     class_title,
+    ended,
     interval,
     percent,
     probability,
@@ -17,25 +18,37 @@ from modeldiff_harness.report.wording import (
 
 __all__ = ["render"]
 
+_COUNTS = "Counts: candidate : baseline. Grey: inside the null band."
+_READING = (
+    "Shares of each model's own specific latents. A share of model-specific latents labelled X is "
+    "emphasis, not ability in X. Differences inside the null band also appear between two "
+    "trainings of one recipe. q: Benjamini–Hochberg within the level."
+)
+
 
 def render(report: Report) -> RenderedSection:
     """Return the shares by class and capability with the null twin's band; exploratory."""
     section = report.latents
     title = "What the specific latents are about"
     if section.status != "measured" or section.profile is None:
-        text = (f"Not measured: {section.reason or 'no profile'}.",)
+        text = (f"Not measured: {ended(section.reason or 'no profile')}",)
         return RenderedSection("latent-shares", title, text)
     profile = section.profile
     classes = tuple(row for row in profile.rows if row.level == "class" and _seen(row))
     capabilities = tuple(row for row in profile.rows if row.level == "capability" and _seen(row))
     tables = []
-    if classes:
-        tables.append(_table("By class", classes, profile))
     if capabilities:
         tables.append(_table("By capability", capabilities, profile))
+    if classes:
+        tables.append(_table("By class", classes, profile))
     chart = share_chart(capabilities)
     return RenderedSection(
-        "latent-shares", title, _text(profile), tuple(tables), (chart,) if chart else ()
+        "latent-shares",
+        title,
+        _text(profile),
+        tuple(tables),
+        (chart,) if chart else (),
+        reading=(_READING,),
     )
 
 
@@ -50,29 +63,34 @@ def _text(profile: CapabilityProfile) -> tuple[str, ...]:
     unlabelled = ", ".join(
         f"{owner} {count:,}" for owner, count in sorted(profile.n_uninterpretable.items())
     )
-    found = (
-        f"Under rule {profile.rule}: {totals[0]:,} latents specific to the candidate, {totals[1]:,} "
-        "to the baseline. "
-    )
-    found += f"Uninterpretable, counted in the totals: {unlabelled}." if unlabelled else ""
-    caution = (
-        "Exploratory, never gating: a share of model-specific latents labelled X is emphasis, not "
-        "ability in X. Differences inside the null band also appear between two trainings of one "
-        "recipe."
-    )
+    found = [
+        f"Rule {profile.rule}: {totals[0]:,} latents specific to the candidate, {totals[1]:,} to "
+        "the baseline; exploratory, never gating."
+    ]
+    if unlabelled:
+        found.append(f"Uninterpretable, counted in the totals: {unlabelled}.")
     if not any(row.null_lower is not None for row in profile.rows):
-        caution += " There is no null band in this run."
-    return found.strip(), caution
+        found.append("There is no null band in this run.")
+    return tuple(found)
 
 
 def _table(title: str, rows: tuple[ProfileRow, ...], profile: CapabilityProfile) -> ReportTable:
-    columns = ["capability" if title == "By capability" else "class", "candidate", "baseline"]
-    columns += ["Δ share", "95 % interval", "null band", "q", "change of ratio", "by mass"]
+    columns = ["capability" if title == "By capability" else "class"]
+    columns += [
+        "Δ share",
+        "95 % interval",
+        "null band",
+        "counts",
+        "q",
+        "change of ratio",
+        "by mass",
+    ]
     if profile.sign_stability:
         columns.append("sign stability")
     cells = tuple(_cells(row, profile) for row in rows)
-    note = "Shares of each model's own specific latents; q: Benjamini–Hochberg within the level."
-    return ReportTable(title, tuple(columns), cells, note, tuple(_tone(row) for row in rows))
+    tones = tuple(_tone(row) for row in rows)
+    collapsed = title != "By capability"
+    return ReportTable(title, tuple(columns), cells, _COUNTS, tones, collapsed)
 
 
 def _cells(row: ProfileRow, profile: CapabilityProfile) -> tuple[str, ...]:
@@ -84,11 +102,11 @@ def _cells(row: ProfileRow, profile: CapabilityProfile) -> tuple[str, ...]:
     name = class_title(row.key) if row.level == "class" else capability_title(row.key)
     cells = [
         name,
-        f"{counts.n_candidate:,}/{counts.total_candidate:,}",
-        f"{counts.n_baseline:,}/{counts.total_baseline:,}",
         ABSENT if difference is None else signed(difference.estimate, 2),
         ABSENT if difference is None else interval(difference.lower, difference.upper, 2),
         interval(row.null_lower, row.null_upper, 2),
+        f"{counts.n_candidate:,}/{counts.total_candidate:,} : "
+        f"{counts.n_baseline:,}/{counts.total_baseline:,}",
         probability(counts.q_value),
         ratio,
         signed(row.mass_share_difference, 2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from statistics import NormalDist
 
 from modeldiff_harness.artifacts import (
@@ -9,6 +10,13 @@ from modeldiff_harness.artifacts import (
     BenchmarksSection,
     LatentsSection,
     PreferencesSection,
+)
+from modeldiff_harness.report.wording import (
+    ended,
+    interval,
+    on_unit_scale,
+    signed,
+    with_interval,
 )
 
 __all__ = ["summarise"]
@@ -20,72 +28,87 @@ def summarise(
     """Return the largest confirmed loss and gain, style's part of the preference, and the latents.
 
     The largest of many is biased, so losses and gains are confirmed by simultaneous intervals
-    (Bonferroni over the primary rows).
+    (Bonferroni over the primary rows).  Size is compared among metrics between 0 and 1 only; a
+    confirmed change in another unit is named beside.
     """
     return (*_losses_and_gains(benchmarks), _style(preferences), _latents(latents))
 
 
+@dataclass(frozen=True)
+class _Change:
+    """A primary row with its simultaneous interval, as measured and candidate − baseline."""
+
+    row: BenchmarkRow
+    lower: float
+    upper: float
+
+    @property
+    def better(self) -> bool | None:
+        """Whether the change is a confirmed gain (True) or loss (False); None: neither."""
+        if self.lower <= 0 <= self.upper:
+            return None
+        return (self.lower > 0) == self.row.higher_is_better
+
+    def told(self) -> str:
+        ends = f"{interval(self.lower, self.upper)}, n = {self.row.n:,}"
+        lower = "" if self.row.higher_is_better else ", lower is better"
+        return f"{self.row.task} {self.row.metric} {signed(self.row.delta)} ({ends}{lower})"
+
+
 def _losses_and_gains(section: BenchmarksSection) -> tuple[str, ...]:
     if section.status != "measured":
-        return (f"Benchmarks were not measured: {section.reason}.",)
+        return (f"Benchmarks were not measured: {ended(section.reason)}",)
     rows = [row for row in section.rows if row.primary]
     if not rows:
         return ("No benchmark gave a primary metric.",)
-    z = NormalDist().inv_cdf(1 - 0.05 / (2 * len(rows)))
-    widened = z / NormalDist().inv_cdf(0.975)
-    gains = [(row, *_simultaneous(row, widened)) for row in rows]
-    losses = sorted((g for g in gains if g[3] < 0), key=lambda g: g[1])
-    wins = sorted((g for g in gains if g[2] > 0), key=lambda g: -g[1])
-    note = f"simultaneous 95 % interval over {len(rows)} tasks"
-    smoke = "" if section.gateable else " (limited run: smoke, not gateable)"
-    lost = (
-        f"Largest confirmed loss: {_told(losses[0])}, {note}{smoke}."
-        if losses
-        else f"No benchmark loss is confirmed ({note}){smoke}."
+    changes = [_change(row, len(rows)) for row in rows]
+    note = f"simultaneous 95 % interval over {len(rows)} task{'s' if len(rows) > 1 else ''}"
+    smoke = "" if section.gateable else "; limited run or failed tasks: not gateable"
+    return tuple(
+        _sentence(word, [c for c in changes if c.better is wanted], f"{note}{smoke}")
+        for word, wanted in (("loss", False), ("gain", True))
     )
-    won = (
-        f"Largest confirmed gain: {_told(wins[0])}, {note}{smoke}."
-        if wins
-        else f"No benchmark gain is confirmed ({note}){smoke}."
-    )
-    return lost, won
 
 
-def _simultaneous(row: BenchmarkRow, widened: float) -> tuple[float, float, float]:
-    """Return (delta, lower, upper), better = positive, with the interval widened about delta."""
-    sign = 1.0 if row.higher_is_better else -1.0
-    ends = sorted(
-        sign * (row.delta + (end - row.delta) * widened) for end in (row.lower, row.upper)
-    )
-    return sign * row.delta, ends[0], ends[1]
+def _change(row: BenchmarkRow, n_rows: int) -> _Change:
+    """Widen the row's 95 % interval about its estimate to the simultaneous level."""
+    normal = NormalDist()
+    widened = normal.inv_cdf(1 - 0.05 / (2 * n_rows)) / normal.inv_cdf(0.975)
+    ends = (row.delta + (end - row.delta) * widened for end in (row.lower, row.upper))
+    return _Change(row, *ends)
 
 
-def _told(found: tuple[BenchmarkRow, float, float, float]) -> str:
-    row, delta, lower, upper = found
-    return f"{row.task} {row.metric} {delta:+.3f} ({lower:+.3f} to {upper:+.3f}, n = {row.n:,})"
+def _sentence(word: str, confirmed: list[_Change], note: str) -> str:
+    comparable = [c for c in confirmed if on_unit_scale(c.row)]
+    others = [c for c in confirmed if not on_unit_scale(c.row)]
+    if not confirmed:
+        return f"No benchmark {word} is confirmed ({note})."
+    if not comparable:
+        return f"Confirmed {word}: {'; '.join(c.told() for c in others)}; {note}."
+    largest = max(comparable, key=lambda c: abs(c.row.delta))
+    beside = f" In other units: {'; '.join(c.told() for c in others)}." if others else ""
+    return f"Largest confirmed {word}: {largest.told()}; {note}.{beside}"
 
 
 def _style(section: PreferencesSection) -> str:
     if section.status != "measured" or section.raw_elo is None:
-        return f"Preferences were not measured: {section.reason or 'no estimate'}."
+        return f"Preferences were not measured: {ended(section.reason or 'no estimate')}"
     raw = section.raw_elo
     start = (
-        f"Preference ({section.judge}, {section.n_prompts:,} prompts): raw {raw.estimate:+.0f} Elo "
-        f"({raw.lower:+.0f} to {raw.upper:+.0f})"
+        f"Preference ({section.judge}, {section.n_prompts:,} prompts): raw "
+        f"{signed(raw.estimate, 0)} Elo ({interval(raw.lower, raw.upper, 0)})"
     )
+    if raw.lower <= 0 <= raw.upper:
+        start += ", not distinguishable from none"
     if section.substance_elo is None or section.style_elo is None:
         return f"{start}; how much of it is style could not be separated."
-    substance, style = section.substance_elo, section.style_elo
-    return (
-        f"{start}, of which substance {substance.estimate:+.0f} "
-        f"({substance.lower:+.0f} to {substance.upper:+.0f}) and style {style.estimate:+.0f} "
-        f"({style.lower:+.0f} to {style.upper:+.0f})."
-    )
+    substance, style = with_interval(section.substance_elo), with_interval(section.style_elo)
+    return f"{start}, of which substance {substance} and style {style}."
 
 
 def _latents(section: LatentsSection) -> str:
     if section.status != "measured":
-        return f"Latents were not measured: {section.reason}."
+        return f"Latents were not measured: {ended(section.reason)}"
     first = [d for d in section.dictionaries if d.replicate == 0]
 
     def count(rule: str, owner: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -20,8 +21,17 @@ from modeldiff_harness.report.sections import render_sections
 __all__ = ["print_terminal"]
 
 _STYLES = {"good": "green", "bad": "red", "muted": "dim", "": ""}
-_NARROWEST_TEXT = 18
+_NARROWEST_TEXT = 17
 """A column of words may be folded to this width; columns of numbers are never folded."""
+_SHORT = 12
+"""Widest column of words that is not folded either."""
+_BETWEEN = 2
+"""Characters that the frame takes between columns."""
+_NUMERIC = re.compile(
+    r"[-+−–<▲▼·]? ?[\d.,]*( ?(%|Elo|share|s|↓))?( ?[(/] ?[^A-Za-z]*(to [^A-Za-z]*)?)?"
+    r"( to [^A-Za-z]*)?"
+)
+"""Numbers, counts, intervals and marks of absence."""
 _LEFT_OUT = ("items", "models", "cheap-looks")
 """Sections that a terminal leaves to the files."""
 
@@ -51,50 +61,64 @@ def _print_section(section: RenderedSection, console: Console) -> None:
 
 
 def _print_table(table: ReportTable, console: Console) -> None:
-    numeric = [_is_numeric(table, i) for i in range(len(table.columns))]
-    n_shown = _columns_that_fit(table, numeric, console.width)
+    columns = [_Column.of(table, i) for i in range(len(table.columns))]
+    n_shown = _columns_that_fit(columns, console.width)
     shown = Table(
-        title=Text(one_line(table.title), style="italic"),
-        title_justify="left",
         box=SIMPLE_HEAD,
+        show_edge=False,
         pad_edge=False,
         padding=(0, 1, 0, 0),
         header_style="bold",
     )
-    for i, name in enumerate(table.columns[:n_shown]):
+    for column in columns[:n_shown]:
         shown.add_column(
-            Text(one_line(name)),
-            justify="right" if numeric[i] else "left",
-            no_wrap=numeric[i],
+            Text(column.name),
+            justify="right" if column.numeric else "left",
+            no_wrap=column.whole,
             overflow="fold",
-            min_width=_least(table, numeric, i),
+            min_width=column.least,
         )
     tones = table.tones or ("",) * len(table.rows)
     for row, tone in zip(table.rows, tones, strict=True):
         shown.add_row(*(Text(one_line(cell)) for cell in row[:n_shown]), style=_STYLES[tone])
+    console.print()
+    console.print(Text(one_line(table.title), style="italic"))
     console.print(shown)
     notes = [table.note] if table.note else []
-    if n_shown < len(table.columns):
-        notes.append(f"At this width without: {', '.join(table.columns[n_shown:])}.")
+    if n_shown < len(columns):
+        left = ", ".join(column.name for column in columns[n_shown:])
+        notes.append(f"Not shown at this width: {left}.")
     if notes:
         console.print(Text(one_line(" ".join(notes)), style="dim"))
 
 
-def _is_numeric(table: ReportTable, i: int) -> bool:
-    """Say whether every cell of a column is short and numeric, so that it must stay whole."""
-    return all(re.fullmatch(r"[^A-Za-z]*(to[^A-Za-z]*)?|.{0,11}", row[i]) for row in table.rows)
+@dataclass(frozen=True)
+class _Column:
+    """What a column needs: numbers stay whole, words may be folded."""
+
+    name: str
+    widest: int
+    numeric: bool
+    whole: bool
+
+    @classmethod
+    def of(cls, table: ReportTable, i: int) -> _Column:
+        name = one_line(table.columns[i])
+        cells = [one_line(row[i]) for row in table.rows]
+        widest = max(cell_len(text) for text in (name, *cells))
+        numeric = all(_NUMERIC.fullmatch(cell) for cell in cells)
+        return cls(name, widest, numeric, numeric or widest <= _SHORT)
+
+    @property
+    def least(self) -> int:
+        return self.widest if self.whole else min(self.widest, _NARROWEST_TEXT)
 
 
-def _least(table: ReportTable, numeric: Sequence[bool], i: int) -> int:
-    widths = [cell_len(one_line(row[i])) for row in table.rows]
-    widest = max([*widths, cell_len(one_line(table.columns[i]))])
-    return widest if numeric[i] else min(widest, _NARROWEST_TEXT)
-
-
-def _columns_that_fit(table: ReportTable, numeric: Sequence[bool], width: int) -> int:
+def _columns_that_fit(columns: Sequence[_Column], width: int) -> int:
+    """Return how many leading columns fit beside each other; at least one."""
     total, n = 0, 0
-    for i in range(len(table.columns)):
-        total += _least(table, numeric, i) + 1
+    for column in columns:
+        total += column.least + _BETWEEN
         if total > width and n > 0:
             break
         n += 1

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from modeldiff_harness.artifacts import Estimate
+from modeldiff_harness.artifacts import BenchmarkRow, Estimate
 from modeldiff_harness.taxonomy import load_taxonomy
 
 __all__ = [
     "ABSENT",
     "capability_title",
     "class_title",
+    "ended",
     "interval",
     "number",
+    "on_unit_scale",
     "percent",
     "probability",
     "short_digest",
@@ -79,3 +81,13 @@ def class_title(key: str) -> str:
     """Return a class's title; keys that the taxonomy does not know as they are."""
     taxonomy = load_taxonomy()
     return taxonomy.capability_class(key).title if key in taxonomy.class_keys else key
+
+
+def ended(sentence: str) -> str:
+    """Return `sentence` with exactly one full stop at its end."""
+    return f"{sentence.rstrip().rstrip('.')}."
+
+
+def on_unit_scale(row: BenchmarkRow) -> bool:
+    """Say whether the metric's values lie between 0 and 1, so that deltas can be compared."""
+    return 0.0 <= row.baseline <= 1.0 and 0.0 <= row.candidate <= 1.0
