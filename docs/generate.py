@@ -1,0 +1,288 @@
+"""python docs/generate.py           write the reference pages that follow from the code
+python docs/generate.py --check    only say which of them are not current; exit 1 if any
+
+Imports no torch.  `PAGES` maps a page, relative to docs/, to the function that makes its text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from modeldiff_harness import artifacts, contracts, hookspecs
+from modeldiff_harness.builtin import mdh_components
+from modeldiff_harness.builtin.batchtopk_config import BatchTopKConfig
+from modeldiff_harness.cli import cli
+from modeldiff_harness.cli.options import _PLACES
+from modeldiff_harness.config import PRESETS, RunConfig
+from modeldiff_harness.demo.plugin import mdh_components as demo_components
+from modeldiff_harness.report.schema import field_docs, schema_markdown
+
+DOCS = Path(__file__).parent
+NOTES = yaml.safe_load((DOCS / "generate_notes.yaml").read_text(encoding="utf-8"))
+"""Words that stand nowhere in the code: a paragraph a kind, an example a hook, bare flags."""
+
+_MADE = "This page is made from the code by `python docs/generate.py`; a test keeps it current."
+
+
+# ── cli.md ───────────────────────────────────────────────────────────────────────────────────
+
+
+def cli_page() -> str:
+    """Return every command with every flag."""
+    context = click.Context(cli, info_name="mdh")
+    stage = cli.commands["train"]
+    shared = {option.name for option in stage.params}
+    lines = ["# Command line", "", _MADE, "", _help(cli), "",
+             "Dashes may be written for underscores (`--batch-size`). Lists are given by comma or by",
+             "space. `--debug` anywhere shows tracebacks. Exit codes: [exit-codes.md](exit-codes.md).",
+             "", "| command | does |", "|---|---|"]  # fmt: skip
+    for name in sorted(cli.commands):
+        short = _help(cli.commands[name]).split("\n\n")[0].replace("\n", " ")
+        lines.append(f"| [`mdh {name}`](#mdh-{name}) | {short} |")
+    lines += ["", "## Options of a run", "",
+              "Taken by `mdh evaluate` and by the command of every stage. The last column names the",
+              "key in a [configuration file](configuration.md).", ""]  # fmt: skip
+    lines += _options(stage.params, with_keys=True)
+    for name in sorted(cli.commands):
+        command = cli.commands[name]
+        own = [p for p in command.params if p.name not in shared or not _is_run(command, shared)]
+        usage = " ".join(command.collect_usage_pieces(context))
+        lines += ["", f"## mdh {name}", "", f"`mdh {name} {usage}`", "", _help(command), ""]
+        if _is_run(command, shared):
+            lines += ["Takes the [options of a run](#options-of-a-run)"
+                      + (", and:" if own else "."), ""]  # fmt: skip
+        if own:
+            lines += _options(own, with_keys=False)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _is_run(command: click.Command, shared: set[str | None]) -> bool:
+    return shared <= {option.name for option in command.params}
+
+
+def _help(command: click.Command) -> str:
+    text = inspect.cleandoc(command.help or "")
+    blocks = text.replace("\b\n", "\b").split("\n\n")
+    return "\n\n".join(
+        f"```text\n{block[1:]}\n```" if block.startswith("\b") else block for block in blocks
+    )
+
+
+def _options(params: list[click.Parameter], *, with_keys: bool) -> list[str]:
+    heads = ["option", "takes", "meaning"] + (["key"] if with_keys else [])
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    for param in params:
+        name = ", ".join(param.opts) if isinstance(param, click.Option) else param.human_readable_name
+        flag = isinstance(param, click.Option) and param.is_flag
+        takes = "" if flag else _cell(param.make_metavar(click.Context(cli)))
+        section, key = _PLACES.get(param.name or "", (None, ""))
+        place = f"{section}.{key}" if section else key
+        given = getattr(param, "help", None) or NOTES["settings"].get(place)
+        meaning = given or NOTES["options"].get(param.name, "")
+        cells = [f"`{name}`", takes and f"`{takes}`", _cell(meaning)]
+        lines.append(f"| {' | '.join(cells + ([place and f'`{place}`'] if with_keys else []))} |")
+    return lines
+
+
+# ── configuration.md ─────────────────────────────────────────────────────────────────────────
+
+
+def configuration_page() -> str:
+    """Return every configuration key with type, default and meaning, and the presets."""
+    lines = ["# Configuration", "", _MADE, "",
+             "A run is a `RunConfig`. It is built from a preset (`--preset`), then a YAML or JSON file",
+             "(`--config FILE`), then flags: the later wins, key by key. An unknown key is an error that",
+             "names the nearest known ones. What you passed and what it resolved to are both kept in",
+             "`run.json`. Everything except `runtime` enters the [keys](store-and-keys.md) of the stages",
+             "that it can change."]  # fmt: skip
+    lines += _settings(RunConfig, "")
+    lines += ["", "## learner_config of batchtopk", "", _first(BatchTopKConfig), ""]
+    lines += _fields(BatchTopKConfig, "learner")
+    lines += ["", "## Presets", ""]
+    for name, values in PRESETS.items():
+        text = yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=96)
+        lines += [f"### {name}", "", NOTES["presets"][name], "", "```yaml", text.rstrip(), "```", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _settings(kind: Any, prefix: str) -> list[str]:
+    nested = {f.name: f.default_factory for f in dataclasses.fields(kind) if _is_section(f)}
+    lines = ["", f"## {prefix or 'Top level'}".rstrip("."), "", _first(kind), ""]
+    lines += _fields(kind, prefix.rstrip("."), leave_out=set(nested))
+    for name, section in nested.items():
+        lines += _settings(section, f"{name}.")
+    return lines
+
+
+def _is_section(field: dataclasses.Field[Any]) -> bool:
+    return dataclasses.is_dataclass(field.default_factory)
+
+
+def _fields(kind: Any, section: str, leave_out: set[str] = frozenset()) -> list[str]:  # type: ignore[assignment]
+    meanings = field_docs(kind)
+    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for field in dataclasses.fields(kind):
+        if field.name in leave_out:
+            continue
+        place = f"{section}.{field.name}" if section else field.name
+        meaning = meanings.get(field.name) or NOTES["settings"].get(place, "")
+        default = _default(field)
+        lines.append(
+            f"| `{field.name}` | `{_cell(str(field.type))}` | `{default}` | {_cell(meaning)} |"
+        )
+    return lines
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        return repr(field.default)
+    if field.default_factory is not dataclasses.MISSING:
+        return repr(field.default_factory())
+    return "required"
+
+
+# ── plugin-kinds.md, hooks.md ────────────────────────────────────────────────────────────────
+
+
+def kinds_page() -> str:
+    """Return a section a kind with its contract, and the records the contracts use."""
+    components = [*mdh_components(), *demo_components()]
+    protocols = set()
+    lines = ["# Plugin kinds", "", _MADE, "",
+             f"The contracts are those of API version {contracts.API_VERSION}. A component names its kind,",
+             "its name and its factory; the factory is called with the component's configuration as",
+             "keyword arguments and returns what the kind asks for. Letters: T tokens, N firings, V views,",
+             "D width, L latents. How to write one: [write-a-plugin.md](../how-to/write-a-plugin.md).",
+             "", "| kind | the factory returns | built in |", "|---|---|---|"]  # fmt: skip
+    for kind, returns in contracts.KINDS.items():
+        names = ", ".join(f"`{c.name}`" for c in components if c.kind == kind) or "–"
+        lines.append(f"| [`{kind}`](#{kind}) | {_cell(returns)} | {names} |")
+    for kind, returns in contracts.KINDS.items():
+        lines += ["", f"## {kind}", "", NOTES["kinds"][kind].strip(), ""]
+        protocol = getattr(contracts, returns, None)
+        if protocol is None:
+            lines += ["```text", f"factory: {returns}", "```", ""]
+        else:
+            protocols.add(returns)
+            lines += ["```py", inspect.getsource(protocol).rstrip(), "```", ""]
+        for found in (c for c in components if c.kind == kind):
+            config = ", ".join(f"`{k}={v!r}`" for k, v in found.config.items())
+            lines.append(f"- `{found.name}`: {found.summary}." + (f" Options: {config}." if config else ""))
+    lines += ["", "## Records of the contracts"]
+    for name in contracts.__all__:
+        kind_or_text = getattr(contracts, name)
+        if inspect.isclass(kind_or_text) and name not in protocols:
+            source = inspect.getsource(kind_or_text).rstrip()
+            lines += ["", f"### {name}", "", "```py", source, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def hooks_page() -> str:
+    """Return a section a hook; its heading is the exact signature."""
+    lines = ["# Hooks", "", _MADE, "",
+             "A plugin is an entry point in the group `modeldiff_harness`: a module or an object whose",
+             "functions carry `@hookimpl`. There are four hooks, all optional. A misspelt hook or argument",
+             "is an error when the plugin is registered; `MDH_TRACE_PLUGINS=1` prints every call."]  # fmt: skip
+    for name in hook_names():
+        spec = getattr(hookspecs, name)
+        lines += ["", f"## {hook_signature(name)}", "", inspect.getdoc(spec) or "", "",
+                  "```python", NOTES["hooks"][name].strip(), "```"]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def hook_names() -> list[str]:
+    """Return the names of all hooks, in the order of hookspecs.py."""
+    return [name for name in vars(hookspecs) if name.startswith("mdh_")]
+
+
+def hook_signature(name: str) -> str:
+    """Return a hook's signature as its heading shows it."""
+    return name + str(inspect.signature(getattr(hookspecs, name))).replace("'", "")
+
+
+# ── artifacts.md ─────────────────────────────────────────────────────────────────────────────
+
+
+def artifacts_page() -> str:
+    """Return a table of fields for every record that stages take and give."""
+    lines = ["# Artifacts", "", _MADE, "",
+             "Stages take and give frozen dataclasses of `modeldiff_harness.artifacts`. Arrays are numpy and",
+             "their names end in the letters of their axes; everything is saved as JSON beside safetensors",
+             "(see [store-and-keys.md](store-and-keys.md)). Every delta is candidate − baseline. The records",
+             "of the report itself: [report-schema.md](report-schema.md)."]  # fmt: skip
+    modules: dict[str, list[Any]] = {}
+    for name in artifacts.__all__:
+        kind = getattr(artifacts, name)
+        if dataclasses.is_dataclass(kind):
+            modules.setdefault(kind.__module__.rsplit(".", 1)[1], []).append(kind)
+    modules.pop("report", None)
+    for module, kinds in modules.items():
+        lines += ["", f"## {module}"]
+        for kind in kinds:
+            version = getattr(kind, "SCHEMA_VERSION", None)
+            stored = f" Stored, schema version {version}." if version else ""
+            lines += ["", f"### {kind.__name__}", "", f"{_first(kind)}{stored}", ""]
+            lines += ["| field | type | meaning |", "|---|---|---|"]
+            meanings = field_docs(kind)
+            for field in dataclasses.fields(kind):
+                meaning = _cell(meanings.get(field.name, ""))
+                lines.append(f"| `{field.name}` | `{_cell(str(field.type))}` | {meaning} |")
+    lines += ["", "## owners", "", "`LatentOwners` holds indices into "
+              + ", ".join(f"`{owner}`" for owner in artifacts.OWNERS) + ".", "",
+              "## roles and splits", "",
+              "Token roles: " + ", ".join(f"`{role}`" for role in artifacts.ROLES) + ". Splits: "
+              + ", ".join(f"`{split}`" for split in artifacts.SPLITS) + "."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+# ── shared ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _first(kind: Any) -> str:
+    return " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "reference/cli.md": cli_page,
+    "reference/configuration.md": configuration_page,
+    "reference/plugin-kinds.md": kinds_page,
+    "reference/hooks.md": hooks_page,
+    "reference/artifacts.md": artifacts_page,
+    "reference/report-schema.md": schema_markdown,
+}
+
+
+def stale_pages() -> list[str]:
+    """Return the pages whose committed text is not what the code gives now."""
+    return [
+        page
+        for page, make in PAGES.items()
+        if not (DOCS / page).exists() or (DOCS / page).read_text(encoding="utf-8") != make()
+    ]
+
+
+def main() -> int:
+    """Write the pages, or with --check name the stale ones."""
+    stale = stale_pages()
+    for page in stale:
+        print(f"{'stale' if '--check' in sys.argv else 'wrote'} docs/{page}")
+        if "--check" not in sys.argv:
+            (DOCS / page).parent.mkdir(parents=True, exist_ok=True)
+            (DOCS / page).write_text(PAGES[page](), encoding="utf-8")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
