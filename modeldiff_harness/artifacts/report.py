@@ -115,6 +115,9 @@ class DictionaryReport:
     """Rule → its thresholds."""
     null_counts: dict[str, dict[str, int]] | None = None
     """The same counts in the null run; None when there was none."""
+    null_categories: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Rule → capability → latents of the null run that are given to a model and labelled so: what
+    labels look like when nothing meaningful changed."""
     null_adapter_scale: float | None = None
     """Factor on the null twin's adapter that matched its difference energy."""
     roles: tuple[str, ...] = ()

@@ -42,6 +42,7 @@ def _member(stages: MemberStages) -> MemberFindings:
         owners=stages.classify.value(),
         labels=stages.label.value(),
         null_owners=null.classify.value() if null else None,
+        null_labels=null.label.value() if null else None,
         null_match=null.match.value() if null else None,
     )
 

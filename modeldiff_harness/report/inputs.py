@@ -45,6 +45,7 @@ class MemberFindings:
     labels: LatentLabels
     null_owners: LatentOwners | None = None
     """The null run's latents, classified with the null twin in the later model's place."""
+    null_labels: LatentLabels | None = None
     null_match: NullMatch | None = None
 
 

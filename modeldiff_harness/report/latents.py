@@ -65,6 +65,7 @@ def _dictionary(member: MemberFindings) -> DictionaryReport:
         rules_skipped={r.rule: r.skipped for r in member.owners.rules if r.skipped},
         thresholds={r.rule: r.thresholds for r in member.owners.rules},
         null_counts=_counts(member.null_owners) if member.null_owners is not None else None,
+        null_categories=_null_categories(member),
         null_adapter_scale=member.null_match.adapter_scale if member.null_match else None,
         roles=tuple(r for r in _SPECIFIC if r in member.owners.roles.values()),
     )
@@ -79,6 +80,21 @@ def _counts(owners: LatentOwners) -> dict[str, dict[str, int]]:
         for rule in owners.rules
         if not rule.skipped
     }
+
+
+def _null_categories(member: MemberFindings) -> dict[str, dict[str, int]]:
+    """Count the labels of the null run's specific latents by rule and capability."""
+    if member.null_owners is None or member.null_labels is None:
+        return {}
+    labels = member.null_labels.by_latent()
+    found: dict[str, dict[str, int]] = {}
+    for rule in member.null_owners.rules:
+        if rule.skipped:
+            continue
+        specific = np.isin(rule.owner_L, [OWNERS.index(name) for name in _SPECIFIC])
+        named = [labels[int(i)].capability for i in np.flatnonzero(specific) if int(i) in labels]
+        found[rule.rule] = dict(Counter(name for name in named if name is not None))
+    return found
 
 
 def _latent_rows(found: LatentFindings, member: MemberFindings) -> list[LatentReport]:
