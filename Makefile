@@ -15,7 +15,7 @@ demo: setup-demo
 	MDH_STORE="$(STORE)" $(BIN)/mdh evaluate --pair $(PAIR) --preset demo --offline --output_path "$(STORE)/demo"
 
 showcase: setup-demo
-	MDH_STORE="$(STORE)" $(BIN)/python -m modeldiff_harness.demo.showcase --output "$(STORE)/showcase"
+	MDH_STORE="$(STORE)" $(BIN)/python docs/showcase/showcase.py --output "$(STORE)/showcase"
 
 test: setup-demo
 	$(BIN)/python -m pytest -q
