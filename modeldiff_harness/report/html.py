@@ -19,6 +19,8 @@ from modeldiff_harness.report.sections import render_sections
 
 __all__ = ["render_html"]
 
+_SHORT_CELL = 34
+"""Longest cell that is kept on one line."""
 SHADES = 8
 """Steps of activation shading; classes s1 … s8 of the style sheet."""
 
@@ -57,7 +59,7 @@ def _environment() -> Environment:
     )
     environment.filters["one_line"] = one_line
     environment.filters["shaded"] = _shaded
-    environment.filters["numeric"] = _is_number
+    environment.filters["cell"] = _cell_class
     # Figures are made by code, not by text; their texts are escaped where they are made.
     environment.filters["svg"] = Markup
     return environment
@@ -71,6 +73,8 @@ def _shaded(window: TokenWindow) -> Iterator[tuple[str, int, float]]:
         yield token, min(SHADES, max(0, -int(-share * SHADES // 1))), activation
 
 
-def _is_number(cell: str) -> bool:
-    """Say whether a cell is set in tabular figures and to the right."""
-    return cell[:1] in "+−–<0123456789▲▼·" and len(cell) <= 28
+def _cell_class(cell: str) -> str:
+    """Return how a cell is set: number (whole, tabular), short (whole) or long (wrapped)."""
+    if len(cell) > _SHORT_CELL:
+        return "long"
+    return "number" if cell[:1] in "+−–<0123456789▲▼·" else "short"

@@ -67,7 +67,9 @@ def render(report: Report) -> RenderedSection:
                 "Deltas by task",
                 _COLUMNS,
                 tuple(_cells(row) for row in primary),
-                "↓: lower is better." if any(not r.higher_is_better for r in primary) else "",
+                "↓ after a task: lower is better."
+                if any(not r.higher_is_better for r in primary)
+                else "",
                 tuple(_tone(row) for row in primary),
             )
         )
@@ -99,11 +101,10 @@ def _text(section: BenchmarksSection) -> tuple[str, ...]:
 
 
 def _cells(row: BenchmarkRow) -> tuple[str, ...]:
-    arrow = "" if row.higher_is_better else " ↓"
     flipped = ABSENT if row.fixed is None else f"{row.fixed:,} / {row.broken or 0:,}"
     return (
-        row.task,
-        signed(row.delta) + arrow,
+        row.task + ("" if row.higher_is_better else " ↓"),
+        signed(row.delta),
         interval(row.lower, row.upper),
         probability(row.q),
         number(row.mde),

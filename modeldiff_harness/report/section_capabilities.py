@@ -32,11 +32,12 @@ _COLUMNS = (
 def render(report: Report) -> RenderedSection:
     """Return a row for every capability that some lens has something to say about."""
     labelled = _labelled(report.latents)
-    seen, unseen = [], []
+    seen: list[CapabilityRow] = []
+    unseen: list[CapabilityRow] = []
     for row in report.capabilities:
         behaviour = "measured" in (row.benchmark.status, row.preference.status)
         (seen if behaviour or row.capability in labelled else unseen).append(row)
-    reading = _READING
+    reading: tuple[str, ...] = _READING
     if unseen:
         names = ", ".join(capability_title(row.capability) for row in unseen)
         reading += (f"Neither task nor prompt nor specific latent: {names}.",)

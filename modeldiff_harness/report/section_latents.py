@@ -27,7 +27,8 @@ _READING = (
     "without a passed test a latent is uninterpretable and stays in the totals. Rank 1 lies "
     "farthest from the shared latents.",
     "FVE: fraction of variance explained on held-out tokens; that of the difference is the one "
-    "that matters here. Null scale: factor on the null twin's adapter that matched its difference energy.",
+    "that matters here. Null scale: factor on the null twin's adapter that matched its "
+    "difference energy.",
 )
 
 
@@ -227,8 +228,19 @@ def _quality(section: LatentsSection, short: Mapping[str, str]) -> ReportTable:
         )
         for d in section.dictionaries
     )
-    columns = ("dictionary", "FVE of the difference", "L0", "dead", "latents", "FVE")
-    columns += ("train tokens", "k", "learner", "null scale", "id")
+    columns = (
+        "dictionary",
+        "FVE of the difference",
+        "L0",
+        "dead",
+        "latents",
+        "FVE",
+        "train tokens",
+        "k",
+        "learner",
+        "null scale",
+        "id",
+    )
     return ReportTable("Dictionaries", columns, rows)
 
 

@@ -34,7 +34,14 @@ def render(report: Report) -> RenderedSection:
     )
     remarkable = tuple(c for c in report.comparability if c.status not in ("ok", "skipped"))
     quiet = tuple(c for c in report.comparability if c.status in ("ok", "skipped"))
-    tables = [ReportTable("Identity", columns, rows, "Digests are shortened; report.json has all.")]
+    tables = [
+        ReportTable(
+            "Identity",
+            columns,
+            rows,
+            "Digests are shortened; report.json has all. Architecture: blocks × width.",
+        )
+    ]
     if remarkable:
         tables.append(_checks("Preflight: needs a look", remarkable))
     if quiet:
@@ -55,7 +62,7 @@ def _row(role: str, identity: ModelIdentity) -> tuple[str, ...]:
         identity.dtype,
         short_digest(identity.chat_template_digest),
         short_digest(identity.tokenizer_digest),
-        f"{identity.architecture}, {identity.n_blocks} blocks, width {identity.width}",
+        f"{identity.architecture} {identity.n_blocks} × {identity.width}",
         identity.source,
     )
 

@@ -22,7 +22,7 @@ from modeldiff_harness.report import (
 __all__ = ["BUILTIN_SECTIONS", "Section", "render_sections"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Section:
     """A section made by a function; satisfies `ReportSection`."""
 
@@ -59,13 +59,13 @@ def render_sections(
     `sections` are the components of kind `report_section`; None takes the built-in ones.  A section
     that fails is shown as failed with its reason: it must not cost the report of a long run.
     """
-    wanted = BUILTIN_SECTIONS if sections is None else sections
+    wanted: Sequence[ReportSection] = BUILTIN_SECTIONS if sections is None else sections
     rendered = []
     for section in sorted(wanted, key=lambda s: (s.order, _name(s))):
         try:
             found = section.render(report)
         except Exception as error:  # a stranger's code: its failure is a finding, not ours
-            if section in BUILTIN_SECTIONS:
+            if isinstance(section, Section):
                 raise
             found = RenderedSection(
                 key=_name(section),

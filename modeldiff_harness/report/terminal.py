@@ -28,7 +28,7 @@ _SHORT = 12
 _BETWEEN = 2
 """Characters that the frame takes between columns."""
 _NUMERIC = re.compile(
-    r"[-+−–<▲▼·]? ?[\d.,]*( ?(%|Elo|share|s|↓))?( ?[(/] ?[^A-Za-z]*(to [^A-Za-z]*)?)?"
+    r"[-+−–<▲▼·]? ?[\d.,]*( ?(%|Elo|share|s))?( ?[(/] ?[^A-Za-z]*(to [^A-Za-z]*)?)?"
     r"( to [^A-Za-z]*)?"
 )
 """Numbers, counts, intervals and marks of absence."""
