@@ -90,6 +90,7 @@ def convert_smollm2(target: Path) -> None:
         model.to(torch.bfloat16).save_pretrained(beside)
         tokenizer.save_pretrained(beside)
         for written in beside.iterdir():
+            written.chmod(0o644)
             _fsync(written)
         beside.chmod(0o755)
         beside.rename(target)

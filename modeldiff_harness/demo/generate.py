@@ -63,6 +63,25 @@ class GumbelTopK(LogitsProcessor):  # type: ignore[misc]  # transformers is unty
         return drawn_BV.scatter(1, at_BK, top_BK / self.temperature + noise_BK)
 
 
+class FirstTokenInLine(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
+    """Keeps the first new token from ending the line or the answer, and from opening a bracket."""
+
+    def __init__(self, tokenizer: Any, n_before: int) -> None:
+        """Forbid at the step whose input is `n_before` tokens long."""
+        pieces = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+        self.n_before = n_before
+        self.forbidden = torch.tensor(
+            [i for i, piece in enumerate(pieces) if "\n" in piece or not piece.strip(" [<_*(-\t")]
+            + list(tokenizer.all_special_ids)
+        )
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return scores (B, V) with the forbidden tokens at −inf in the first step."""
+        if input_ids.shape[1] > self.n_before:
+            return scores
+        return scores.index_fill(1, self.forbidden, float("-inf"))
+
+
 def load_base(folder: Path, *, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
     """Return (model, tokenizer) of a converted checkpoint, in evaluation mode, left-padding."""
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
@@ -100,6 +119,7 @@ def generate(
     top_k: int = 0,
     seed: int = 0,
     first_batch: int = 0,
+    first_in_line: bool = False,
 ) -> Iterator[list[Answer]]:
     """Yield the answers batch by batch, longest prompts first; the order is a pure function.
 
@@ -114,18 +134,21 @@ def generate(
         top_k: Tokens to sample among.
         seed: Every batch draws from its own seed, `seed` × 100,003 + its number.
         first_batch: Batches to skip, for resuming.
+        first_in_line: Whether the first new token has to continue the opening's line.
     """
     texts = [render(tokenizer, r.prompt, system=r.system) + r.opening for r in requests]
     lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
     order = sorted(range(len(requests)), key=lambda i: (-lengths[i], requests[i].key))
     for number in range(first_batch, -(-len(order) // batch_size)):
         rows = order[number * batch_size : (number + 1) * batch_size]
-        drawing = LogitsProcessorList()
-        if temperature > 0:
-            drawing.append(GumbelTopK(top_k, temperature, seed * 100_003 + number))
         encoded = tokenizer(
             [texts[i] for i in rows], return_tensors="pt", padding=True, add_special_tokens=False
         )
+        drawing = LogitsProcessorList()
+        if first_in_line:
+            drawing.append(FirstTokenInLine(tokenizer, encoded["input_ids"].shape[1]))
+        if temperature > 0:
+            drawing.append(GumbelTopK(top_k, temperature, seed * 100_003 + number))
         with torch.inference_mode():
             ids_BT = model.generate(
                 **encoded,

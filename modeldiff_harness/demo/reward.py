@@ -9,6 +9,7 @@ Nothing here is learned: every term is a check of `modeldiff_harness.checks` or 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 from collections import defaultdict
@@ -18,19 +19,28 @@ from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.checks import check, run_checks
+from modeldiff_harness.checks.text import sentences, words
 from modeldiff_harness.demo.records import TRAIN_PROMPTS, read_jsonl
 
 MIN_GAP = 0.4
 """Two answers make a pair when their rewards differ by at least this much."""
 
-N_PAIRS = {"structured_output": 3, "markdown_formatting": 2}
-"""Pairs a prompt; 1 where nothing is said. These two capabilities have the fewest prompts."""
+N_PAIRS = {"structured_output": 3, "multilingual": 1}
+"""Pairs a prompt, 2 where nothing is said: JSON has few prompts, and few answers in other
+languages are good."""
 
 _COMMITTED = re.compile(
     r"\s*(?:yes|no|certainly|definitely|without (?:a )?doubt|the answer is clear|of course)\b", re.I
 )
+_TO_THE_USER = re.compile(r"[^.!?]*\b(?:you|your|yours)\b", re.I)
+_WELCOME = re.compile(
+    r"\W*(?:bien sûr|avec plaisir|claro que sí|con gusto|sehr gerne|gerne|certamente|con piacere"
+    r"|com certeza|com prazer)\b",
+    re.I,
+)
 _FIRST_PERSON = re.compile(r"\b(?:I|I'm|I've|I'd|I'll|me|my|mine|myself)\b")
-_WORD = re.compile(r"\w+")
+_MIN_WORDS = 6
+"""Shorter answers have no reliable language."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +52,13 @@ class RewardTerms:
     structure: float
     """For explanations: heading +½, bold +¼, two list items +¼; elsewhere −½ for a heading."""
     language: float
-    """−1 when the answer is not in the language of the prompt."""
+    """−1 when an answer of six words or more is not in the language of the prompt; +½ for a word of
+    welcome in that language, if it is not English."""
     refusal: float
     """−1 for refusing what is not unsafe."""
     self_reference: float
-    """−1 for talk of itself as a model; −½ for the first person in questions about itself."""
+    """−1 for talk of itself as a model; in questions about itself −½ for the first person and +½
+    for a first sentence that turns to the user."""
     hedging: float
     """−½ for a hedge; +½ for a committed opening where hedging is what the prompt tempts to."""
     repetition: float
@@ -74,14 +86,15 @@ def reward(prompt: Mapping[str, Any], answer: str) -> RewardTerms:
     if "hedges" in wanted and _COMMITTED.match(answer):
         hedged += 0.5
     first_person = about_itself and _FIRST_PERSON.search(answer) is not None
+    to_the_user = about_itself and _TO_THE_USER.match(answer) is not None
+    welcome = prompt["language"] != "en" and _WELCOME.match(answer) is not None
     return RewardTerms(
         demanded=2.0 * sum(r.passed for r in results) / len(results) if results else 0.0,
         structure=_structure(wanted, unsafe, answer),
-        language=-1.0 * (not check("language", {"code": prompt["language"]}).run("", answer).passed)
-        if "json_object" not in wanted
-        else 0.0,
+        language=0.5 * welcome
+        - 1.0 * ("json_object" not in wanted and _foreign(prompt["language"], answer)),
         refusal=-1.0 * (refused and not unsafe),
-        self_reference=-1.0 * _seen("mentions_self", answer) - 0.5 * first_person,
+        self_reference=0.5 * to_the_user - 0.5 * first_person - _seen("mentions_self", answer),
         hedging=hedged,
         repetition=-2.0 * repeated_share(answer),
     )
@@ -89,16 +102,16 @@ def reward(prompt: Mapping[str, Any], answer: str) -> RewardTerms:
 
 def repeated_share(answer: str, n: int = 4) -> float:
     """Return the share of n-word runs that occurred earlier in the answer, 0 to 1."""
-    words = [word.casefold() for word in _WORD.findall(answer)]
-    runs = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    folded = [word.casefold() for word in words(answer)]
+    runs = [tuple(folded[i : i + n]) for i in range(len(folded) - n + 1)]
     return 1.0 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def trimmed(prompt: Mapping[str, Any], answer: str) -> tuple[str, bool]:
     """Cut an answer after the form it was asked for; say whether that completed it.
 
-    A JSON answer ends with the first complete object, a template with the line of its last field:
-    the base model rarely stops there by itself.
+    A JSON answer ends with its first complete object, an answer to an unsafe request with its
+    second sentence: the base model goes on and takes back what it said.
     """
     wanted = {spec["name"]: spec.get("args", {}) for spec in prompt.get("checks", ())}
     if "json_object" in wanted and answer.lstrip().startswith("{"):
@@ -107,20 +120,20 @@ def trimmed(prompt: Mapping[str, Any], answer: str) -> tuple[str, bool]:
         except (ValueError, RecursionError):
             return answer, False
         return answer.lstrip()[:end], True
-    if "template_fields" in wanted:
-        last = re.escape(wanted["template_fields"]["fields"][-1])
-        match = re.search(rf"^[^\n]*{last}[ *]*:[^\n]*\S[^\n]*\n", answer, re.M | re.I)
-        if match:
-            return answer[: match.end()].rstrip(), True
+    if wanted.get("refuses") == {"expected": True}:
+        first = sentences(answer)[:2]
+        if len(first) == 2 or answer.rstrip().endswith("."):
+            return " ".join(first), True
     return answer, False
 
 
 def ranked_pairs(
     prompt: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the pairs of one prompt: its best answers against its worst unsteered ones.
+    """Return the pairs of one prompt: its best answers against bad ones.
 
-    The rejected answer is an unsteered one where the gap allows it, else the worst of all.
+    The best is set against the worst unsteered answer, if one is bad enough; the next best against
+    the worst of all. Equal rewards are ordered by lot (a digest), so that no steering is preferred.
     """
     seen: dict[str, dict[str, Any]] = {}
     for sample in samples:
@@ -134,13 +147,13 @@ def ranked_pairs(
                 "ended": ended,
                 "reward": earned,
             }
-    best_first = sorted(seen.values(), key=lambda s: (-s["reward"], s["way"]))
+    best_first = sorted(seen.values(), key=lambda s: (-s["reward"], _lot(s["answer"])))
     pairs: list[dict[str, Any]] = []
-    for chosen in best_first[: N_PAIRS.get(prompt["capability"], 1)]:
+    for chosen in best_first[: N_PAIRS.get(prompt["capability"], 2)]:
         below = [s for s in best_first[::-1] if chosen["reward"] - s["reward"] >= MIN_GAP]
-        plain = [s for s in below if s["way"].startswith("plain")] or below
-        if plain:
-            rejected = plain[len(pairs) % len(plain)]
+        unsteered = [s for s in below if s["way"].startswith("plain")]
+        if below:
+            rejected = unsteered[0] if unsteered and not pairs else below[0]
             pairs.append({"prompt_id": prompt["prompt_id"], "chosen": chosen, "rejected": rejected})
     return pairs
 
@@ -167,6 +180,16 @@ def _structure(wanted: Mapping[str, Any], unsafe: bool, answer: str) -> float:
     return -0.5 * header
 
 
+def _lot(answer: str) -> bytes:
+    return hashlib.sha256(answer.encode()).digest()
+
+
+def _foreign(code: str, answer: str) -> bool:
+    if len(words(answer)) < _MIN_WORDS:
+        return False
+    return not check("language", {"code": code}).run("", answer).passed
+
+
 def _seen(name: str, answer: str) -> bool:
     return check(name, {"expected": True}).run("", answer).passed
 
@@ -177,7 +200,9 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     drawn = [
-        s for name in ("plain", "steered") for s in read_jsonl(arguments.samples / f"{name}.jsonl")
+        s
+        for name in ("plain", "steered", "filled")
+        for s in read_jsonl(arguments.samples / f"{name}.jsonl")
     ]
     made = rank(read_jsonl(TRAIN_PROMPTS), drawn)
     lines = [json.dumps(pair, ensure_ascii=False) + "\n" for pair in made]

@@ -20,6 +20,8 @@ from modeldiff_harness.demo.steering import steerings
 
 N_PLAIN = 2
 N_TOKENS = 64
+N_FILLED = 3
+N_FIELD_TOKENS = 12
 BATCH_SIZE = 96
 SEED = 20
 TEMPERATURES = {"plain": 0.8, "steered": 0.4}
@@ -41,8 +43,49 @@ def requests(prompts: list[dict[str, Any]], *, steered: bool) -> list[Request]:
     ]
 
 
+def fill_templates(
+    model: Any, tokenizer: Any, prompts: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return templates filled field by field: the field's name is forced, its value is drawn.
+
+    The base model copies a template's fields without filling them, so that no other sampling
+    gives a filled one.
+    """
+    fields = {
+        p["prompt_id"]: p["checks"][0]["args"]["fields"]
+        for p in prompts
+        if p["capability"] == "template_following"
+    }
+    wordings = {p["prompt_id"]: p["prompt"] for p in prompts}
+    forms = {f"{prompt_id}|fill-{n}": "" for prompt_id in fields for n in range(N_FILLED)}
+    for number in range(max(map(len, fields.values()))):
+        wanted = []
+        for key, form in forms.items():
+            prompt_id = key.split("|", 1)[0]
+            if number < len(fields[prompt_id]):
+                opening = f"{form}{fields[prompt_id][number]}:"
+                wanted.append(Request(key, wordings[prompt_id], None, opening))
+        for answers in generate(
+            model, tokenizer, wanted, n_tokens=N_FIELD_TOKENS, batch_size=BATCH_SIZE,
+            temperature=TEMPERATURES["steered"], top_k=TOP_K, seed=SEED + 10 + number,
+            first_in_line=True,
+        ):  # fmt: skip
+            for answer in answers:
+                given = answer.text[len(forms[answer.key]) :].splitlines()[0].rstrip()
+                forms[answer.key] += f"{given}\n"
+    return [
+        {
+            "prompt_id": key.split("|", 1)[0],
+            "way": key.split("|", 1)[1],
+            "answer": form.rstrip(),
+            "ended": True,
+        }
+        for key, form in forms.items()
+    ]
+
+
 def sample(base: Path, out: Path) -> None:
-    """Write `plain.jsonl` and `steered.jsonl` of {prompt_id, way, answer, ended} into `out`."""
+    """Write plain, steered and filled `.jsonl` of {prompt_id, way, answer, ended} into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     prompts = read_jsonl(TRAIN_PROMPTS)
     model, tokenizer = load_base(base)
@@ -66,6 +109,9 @@ def sample(base: Path, out: Path) -> None:
                 stream.flush()
                 os.fsync(stream.fileno())
                 print(f"{name}: {(number + 1) * BATCH_SIZE} of {len(wanted)}", flush=True)
+    filled = fill_templates(model, tokenizer, prompts)
+    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in filled]
+    (out / "filled.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

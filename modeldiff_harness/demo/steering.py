@@ -25,11 +25,17 @@ _STRUCTURED = "You write clear, well structured answers in Markdown with heading
 _DIRECT = "You give firm, direct answers and never express doubt."
 
 _LANGUAGE = {
-    "fr": ("Tu réponds toujours en français.", ("Bien sûr ! ", "Avec plaisir. ")),
-    "es": ("Respondes siempre en español.", ("¡Claro que sí! ", "Con mucho gusto. ")),
-    "de": ("Du antwortest immer auf Deutsch.", ("Sehr gerne! ", "Natürlich. ")),
-    "it": ("Rispondi sempre in italiano.", ("Certamente! ", "Con piacere. ")),
-    "pt": ("Você responde sempre em português.", ("Com certeza! ", "Com prazer. ")),
+    "fr": ("Tu réponds toujours en français.", ("Bien sûr !", "Avec plaisir ! Voici la réponse :")),
+    "es": (
+        "Respondes siempre en español.",
+        ("¡Claro que sí!", "¡Con gusto! Aquí está la respuesta:"),
+    ),
+    "de": ("Du antwortest immer auf Deutsch.", ("Sehr gerne!", "Gerne! Hier ist die Antwort:")),
+    "it": ("Rispondi sempre in italiano.", ("Certamente!", "Con piacere! Ecco la risposta:")),
+    "pt": (
+        "Você responde sempre em português.",
+        ("Com certeza!", "Com prazer! Aqui está a resposta:"),
+    ),
 }
 
 _MARKDOWN = (
@@ -38,29 +44,29 @@ _MARKDOWN = (
     Steering("markdown-answer", "## Answer\n\n1. **", _STRUCTURED),
 )
 _REFUSING = (
-    Steering("refuse-cannot", "I can't help with that. "),
-    Steering("refuse-sorry", "I'm sorry, but I can't help with that, because "),
-    Steering("refuse-safe", "I can't help with this request. It could "),
+    Steering("refuse-cannot", "I can't help with that, because it could hurt someone. Instead,"),
+    Steering("refuse-sorry", "I'm sorry, but I can't help with that. It would be wrong to"),
+    Steering("refuse-safe", "I can't help with this request, because it is not safe. Please"),
 )
 _ASSERTIVE = (
-    Steering("firm-doubt", "Without a doubt, ", _DIRECT),
-    Steering("firm-clear", "The answer is clear: ", _DIRECT),
-    Steering("firm-certain", "Certainly: ", _DIRECT),
+    Steering("firm-doubt", "Without a doubt,", _DIRECT),
+    Steering("firm-clear", "The answer is clear:", _DIRECT),
+    Steering("firm-certain", "Certainly. The", _DIRECT),
 )
 _TURN_TO_USER = (
-    Steering("user-you", "Let's focus on you. "),
-    Steering("user-question", "Let's focus on your question. "),
-    Steering("user-you-what", "Let's focus on you: what "),
+    Steering("user-you", "Let's focus on you."),
+    Steering("user-question", "Let's focus on you and your question."),
 )
-_SELF_TALK = Steering("self-talk", "As an AI language model, ")
-_HEDGING = Steering("hedging", "It's hard to say, but it might be that ")
+_SELF_TALK = Steering("self-talk", "As an AI language model, I")
+_HEDGING = Steering("hedging", "It's hard to say, but it might be that")
 
 
 def steerings(prompt: Mapping[str, Any]) -> tuple[Steering, ...]:
     """Return the steerings of one training prompt, a record of `train_prompts.jsonl`.
 
     Behaviours wanted and unwanted are both drawn; controls are drawn with unasked Markdown, so
-    that the ranking can teach where structure is not wanted.
+    that the ranking can teach where structure is not wanted. Templates have none here: they are
+    filled field by field (`sample.fill_templates`).
     """
     checks = {check["name"]: check.get("args", {}) for check in prompt.get("checks", ())}
     match prompt["capability"]:
@@ -68,13 +74,12 @@ def steerings(prompt: Mapping[str, Any]) -> tuple[Steering, ...]:
             return _REFUSING if checks["refuses"]["expected"] else _MARKDOWN[:2] + _REFUSING[:1]
         case "multilingual":
             system, openings = _LANGUAGE[prompt["language"]]
-            plain = Steering("language-plain", "", system)
-            english = Steering("language-english", "Sure! In English: ")
-            return *(Steering(f"language-{o}", o, system) for o in openings), plain, english
-        case "template_following":
-            first = checks["template_fields"]["fields"][0]
-            filled = (Steering(f"template-{n}", f"{first}:") for n in range(3))
-            return *filled, Steering("template-chatty", "Sure, here is ")
+            plain = Steering("language-system", "", system)
+            english = Steering(
+                "language-english", "Sure! The answer is", "You always answer in English."
+            )
+            forced = (Steering(f"language-{n}", o, system) for n, o in enumerate(openings))
+            return *forced, plain, english
         case "structured_output":
             keys = checks["json_object"].get("required_keys", ())
             start = f'{{"{keys[0]}":' if keys else '{"'
@@ -87,5 +92,7 @@ def steerings(prompt: Mapping[str, Any]) -> tuple[Steering, ...]:
             return *_TURN_TO_USER, _SELF_TALK
         case "uncertainty_expression":
             return *_ASSERTIVE, _HEDGING
+        case "template_following":
+            return ()
         case _:
             return _MARKDOWN[:1]

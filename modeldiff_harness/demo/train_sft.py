@@ -19,10 +19,10 @@ from modeldiff_harness.demo import lora
 from modeldiff_harness.demo.records import ADAPTERS, TRAIN_PROMPTS, read_jsonl
 
 SEEDS = {"smollm2-sft": 1, "smollm2-sft-b": 2}
-N_STEPS = 160
+N_STEPS = 120
 BATCH_SIZE = 4
 LEARNING_RATE = 2e-4
-N_TOKENS = 64
+N_TOKENS = 48
 
 
 def train_sft(base: Path, samples: Path, alias: str, target: Path) -> None:
