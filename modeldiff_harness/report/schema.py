@@ -91,7 +91,7 @@ def schema_markdown() -> str:
         "# report.json",
         "",
         f"Schema version {Report.SCHEMA_VERSION}. Every delta is candidate − baseline. This page",
-        "is made by `python -m modeldiff_harness.report.schema` from the dataclasses in",
+        "is made by `python docs/generate.py` from the dataclasses in",
         "`modeldiff_harness/artifacts/`; a test holds the two together.",
     ]
     for kind in _records(Report):
@@ -199,7 +199,3 @@ def field_docs(kind: type) -> dict[str, str]:
         ):
             found[statement.target.id] = " ".join(str(following.value.value).split())
     return found
-
-
-if __name__ == "__main__":
-    print(schema_markdown(), end="")
