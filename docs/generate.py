@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -45,22 +46,22 @@ def cli_page() -> str:
              "space. `--debug` anywhere shows tracebacks. Exit codes: [exit-codes.md](exit-codes.md).",
              "", "| command | does |", "|---|---|"]  # fmt: skip
     for name in sorted(cli.commands):
-        short = _help(cli.commands[name]).split("\n\n")[0].replace("\n", " ")
-        lines.append(f"| [`mdh {name}`](#mdh-{name}) | {short} |")
+        short = _help(cli.commands[name]).split("\n\n")[0].partition("  ")[0]
+        lines.append(f"| [`mdh {name}`](#mdh-{name}) | {_cell(short)} |")
     lines += ["", "## Options of a run", "",
               "Taken by `mdh evaluate` and by the command of every stage. The last column names the",
               "key in a [configuration file](configuration.md).", ""]  # fmt: skip
-    lines += _options(stage.params, with_keys=True)
+    lines += [*_options(stage.params, with_keys=True), ""]
     for name in sorted(cli.commands):
         command = cli.commands[name]
         own = [p for p in command.params if p.name not in shared or not _is_run(command, shared)]
         usage = " ".join(command.collect_usage_pieces(context))
-        lines += ["", f"## mdh {name}", "", f"`mdh {name} {usage}`", "", _help(command), ""]
+        lines += [f"## mdh {name}", "", f"`mdh {name} {usage}`", "", _help(command), ""]
         if _is_run(command, shared):
             lines += ["Takes the [options of a run](#options-of-a-run)"
                       + (", and:" if own else "."), ""]  # fmt: skip
         if own:
-            lines += _options(own, with_keys=False)
+            lines += [*_options(own, with_keys=False), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -80,7 +81,9 @@ def _options(params: list[click.Parameter], *, with_keys: bool) -> list[str]:
     heads = ["option", "takes", "meaning"] + (["key"] if with_keys else [])
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for param in params:
-        name = ", ".join(param.opts) if isinstance(param, click.Option) else param.human_readable_name
+        name = (
+            ", ".join(param.opts) if isinstance(param, click.Option) else param.human_readable_name
+        )
         flag = isinstance(param, click.Option) and param.is_flag
         takes = "" if flag else _cell(param.make_metavar(click.Context(cli)))
         section, key = _PLACES.get(param.name or "", (None, ""))
@@ -109,7 +112,16 @@ def configuration_page() -> str:
     lines += ["", "## Presets", ""]
     for name, values in PRESETS.items():
         text = yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=96)
-        lines += [f"### {name}", "", NOTES["presets"][name], "", "```yaml", text.rstrip(), "```", ""]
+        lines += [
+            f"### {name}",
+            "",
+            NOTES["presets"][name],
+            "",
+            "```yaml",
+            text.rstrip(),
+            "```",
+            "",
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -175,7 +187,9 @@ def kinds_page() -> str:
             lines += ["```py", inspect.getsource(protocol).rstrip(), "```", ""]
         for found in (c for c in components if c.kind == kind):
             config = ", ".join(f"`{k}={v!r}`" for k, v in found.config.items())
-            lines.append(f"- `{found.name}`: {found.summary}." + (f" Options: {config}." if config else ""))
+            lines.append(
+                f"- `{found.name}`: {found.summary}." + (f" Options: {config}." if config else "")
+            )
     lines += ["", "## Records of the contracts"]
     for name in contracts.__all__:
         kind_or_text = getattr(contracts, name)
@@ -247,11 +261,16 @@ def artifacts_page() -> str:
 
 
 def _first(kind: Any) -> str:
-    return " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
+    return _plain((inspect.getdoc(kind) or "").split("\n\n")[0])
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return _plain(text).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Return one line without pointers to sections of papers, which readers of a page lack."""
+    return re.sub(r" \([^()]*§[^()]*\)", "", " ".join(text.split()))
 
 
 PAGES: Mapping[str, Callable[[], str]] = {

@@ -1,0 +1,116 @@
+"""The generated reference is current and complete."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import re
+
+import pytest
+from pages import DOCS
+
+from modeldiff_harness import artifacts, errors
+from modeldiff_harness.cli import cli
+from modeldiff_harness.config import PRESETS, RunConfig
+from modeldiff_harness.contracts import KINDS
+
+
+def load_generator():
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATE = load_generator()
+
+
+def text(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", GENERATE.PAGES)
+def test_a_generated_page_is_current(page: str):
+    assert text(page) == GENERATE.PAGES[page](), "run `python docs/generate.py`"
+
+
+def test_a_changed_page_is_called_stale(tmp_path, monkeypatch):
+    monkeypatch.setattr(GENERATE, "DOCS", tmp_path)
+    for page, make in GENERATE.PAGES.items():
+        (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / page).write_text(make(), encoding="utf-8")
+    assert GENERATE.stale_pages() == []
+    (tmp_path / "reference/cli.md").write_text("old", encoding="utf-8")
+    assert GENERATE.stale_pages() == ["reference/cli.md"]
+
+
+def test_every_command_and_flag_is_documented():
+    page = text("reference/cli.md")
+    for name, command in cli.commands.items():
+        assert f"\n## mdh {name}\n" in page
+        for param in command.params:
+            if param.param_type_name == "option":
+                for flag in (*param.opts, *param.secondary_opts):
+                    assert f"`{flag}`" in page, f"mdh {name} {flag}"
+
+
+def test_every_option_and_key_has_a_meaning():
+    for page in ("reference/cli.md", "reference/configuration.md"):
+        for line in text(page).splitlines():
+            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            if cells and re.fullmatch(r"`-?-?\w+`", cells[0]):
+                meaning = cells[3] if page.endswith("configuration.md") else cells[2]
+                assert meaning, f"{page}: {line}"
+
+
+def test_every_configuration_key_is_documented():
+    page = text("reference/configuration.md")
+
+    def check(kind) -> None:
+        for field in dataclasses.fields(kind):
+            if dataclasses.is_dataclass(field.default_factory):
+                assert f"\n## {field.name}\n" in page
+                check(field.default_factory)
+            else:
+                assert f"| `{field.name}` |" in page
+
+    check(RunConfig)
+    for preset in PRESETS:
+        assert f"\n### {preset}\n" in page
+
+
+def test_every_kind_has_a_section_here_and_in_the_how_to():
+    page, how_to = text("reference/plugin-kinds.md"), text("how-to/write-a-plugin.md")
+    for kind in KINDS:
+        assert f"\n## {kind}\n" in page
+        assert kind in how_to
+
+
+def test_every_hook_has_a_section_whose_heading_is_its_signature():
+    headings = re.findall(r"^## (.+)$", text("reference/hooks.md"), re.MULTILINE)
+    assert headings == [GENERATE.hook_signature(name) for name in GENERATE.hook_names()]
+    assert "mdh_train_step(event: TrainStepEvent) -> None" in headings
+
+
+def test_every_artifact_is_documented():
+    pages = text("reference/artifacts.md") + text("reference/report-schema.md")
+    for name in artifacts.__all__:
+        if dataclasses.is_dataclass(getattr(artifacts, name)):
+            assert re.search(rf"^##+ {name}$", pages, re.MULTILINE), name
+
+
+def test_exit_codes_are_those_of_the_errors():
+    page = text("reference/exit-codes.md")
+    rows = re.findall(r"^\| (\d+) \| (.+?) \|", page, re.MULTILINE)
+    documented = {n: int(code) for code, names in rows for n in re.findall(r"`(\w+)`", names)}
+    actual = {
+        name: getattr(errors, name).exit_code
+        for name in errors.__all__
+        if isinstance(getattr(errors, name), type) and name != "MdhError"
+    }
+    assert documented == actual
+
+
+def test_generated_pages_point_at_no_document_that_readers_lack():
+    for page in set(GENERATE.PAGES) - {"reference/report-schema.md"}:
+        assert "§" not in re.sub(r"```.*?```", "", text(page), flags=re.DOTALL), page
