@@ -43,6 +43,9 @@ class StageRunner:
         """Return the stage's artifact from the store, or compute it there."""
         verb, key = stage.verb, stage.key
         progress = self.runtime.progress
+        if not stage.ready():  # what it rests on comes first: its own time is then its own
+            for parent in stage.inputs:
+                parent.value()
 
         def make(workdir: Path) -> A:
             self.on_event(StageEvent(verb, key, "started", detail=stage.title))
@@ -61,6 +64,13 @@ class StageRunner:
             raise
         self._record(stage, found)
         return artifact
+
+    def recorded(self, stage: Stage[Any]) -> StageRecord | None:
+        """Return the record of a stage that is in the store though this run did not read it."""
+        if not stage.ready():
+            return None
+        seconds = self.store.seconds(stage.verb, stage.key)
+        return StageRecord(stage.verb, stage.title, stage.key, "reused", seconds)
 
     def _record(self, stage: Stage[Any], found: Found) -> None:
         state = "reused" if found.reused else "finished"

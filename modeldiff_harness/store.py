@@ -164,6 +164,10 @@ class Store:
                 hint="Free some space with `mdh gc`, or set MDH_STORE to another disk.",
             ) from error
 
+    def seconds(self, verb: str, key: str) -> float:
+        """Return the wall time that the finished object took, 0 when there is none."""
+        return self._found(verb, key, reused=True).seconds
+
     def load(self, verb: str, key: str, kind: type[A]) -> A:
         """Return the finished object `key`; RunError when it is missing or damaged."""
         ready = self._load(kind, self.folder(verb, key))

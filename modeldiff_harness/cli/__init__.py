@@ -18,6 +18,7 @@ from modeldiff_harness.cli.doctor import doctor
 from modeldiff_harness.cli.evaluate import evaluate
 from modeldiff_harness.cli.models import models
 from modeldiff_harness.cli.plugins import plugins
+from modeldiff_harness.cli.quiet import quiet_libraries
 from modeldiff_harness.cli.report import report
 from modeldiff_harness.cli.runs import runs
 from modeldiff_harness.cli.stages import stage_commands
@@ -59,6 +60,8 @@ def main(args: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in given or os.environ.get("MDH_DEBUG") == "1"
     given = [token for token in given if token != "--debug"]
+    if not debug:
+        quiet_libraries()
     sys.exit(_run(given, debug))
 
 

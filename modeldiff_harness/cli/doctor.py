@@ -5,13 +5,20 @@ from __future__ import annotations
 import click
 
 from modeldiff_harness.cli.printing import print_table
+from modeldiff_harness.errors import RunError
+from modeldiff_harness.store import default_store_folder
 
 __all__ = ["doctor"]
 
 
 @click.command()
-def doctor() -> None:
+@click.option("--offline", is_flag=True, help="Do not look at the Hub.")
+def doctor(offline: bool) -> None:
     """Check versions, device, memory, store, network and keys (named, never shown)."""
     from modeldiff_harness.models.doctor import diagnose
 
-    print_table("", ("check", "status", "detail"), diagnose())
+    rows = diagnose(default_store_folder(), offline=offline)
+    print_table("", ("check", "status", "detail"), [(r.check, r.status, r.detail) for r in rows])
+    wrong = [row.check for row in rows if row.status == "error"]
+    if wrong:
+        raise RunError(f"not in order: {', '.join(wrong)}.", hint="See the table above.")

@@ -15,15 +15,21 @@ __all__ = ["models"]
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def models(as_json: bool) -> None:
     """List model aliases with where they come from, their base and their null twin."""
-    from modeldiff_harness.models.registry import alias_registry
+    from modeldiff_harness.pipeline.pair import model_registry
     from modeldiff_harness.plugins import load_registry
 
-    refs = alias_registry(load_registry())
+    registry = model_registry(load_registry())
+    refs = registry.aliases()
     if as_json:
         print_json([dataclasses.asdict(ref) for ref in refs.values()])
         return
     rows = [
-        (ref.name, ref.path, ref.adapter or "", ref.base or "", ref.summary)
-        for ref in refs.values()
+        (
+            alias,
+            ref.base or "",
+            ref.null_twin or "",
+            ref.summary or f"{ref.path} ({registry.origin(alias)})",
+        )
+        for alias, ref in refs.items()
     ]
-    print_table("", ("alias", "weights", "adapter", "base", "what"), rows)
+    print_table("", ("alias", "base", "null twin", "what"), rows)

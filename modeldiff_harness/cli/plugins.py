@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from modeldiff_harness.cli.printing import print_json, print_table
-from modeldiff_harness.plugins import load_registry
+from modeldiff_harness.contracts import KINDS
+from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.plugins import OWN_DISTRIBUTION, Registered, load_registry
 
 __all__ = ["plugins"]
 
@@ -15,6 +17,8 @@ __all__ = ["plugins"]
 @click.option("--kind", help="Only this kind.")
 def plugins(as_json: bool, kind: str | None) -> None:
     """List plugin components by kind and name; broken entry points are rows with their error."""
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"unknown plugin kind {kind!r}.", hint=did_you_mean(kind, KINDS))
     registry = load_registry()
     found = [r for r in registry.registered if kind in (None, r.component.kind)]
     found.sort(key=lambda r: (r.component.kind, r.component.name))
@@ -41,8 +45,13 @@ def plugins(as_json: bool, kind: str | None) -> None:
             }
         )
         return
-    rows = [
-        (r.component.kind, r.component.name, r.component.summary, r.distribution) for r in found
-    ]
-    rows += [("broken", b.plugin, b.error, b.distribution) for b in registry.broken]
-    print_table("", ("kind", "name", "summary", "from"), rows)
+    rows = [(r.component.kind, r.component.name, _summary(r)) for r in found]
+    rows += [("broken", b.plugin, f"{b.error} ({b.distribution})") for b in registry.broken]
+    print_table("", ("kind", "name", "summary"), rows)
+
+
+def _summary(registered: Registered) -> str:
+    if registered.distribution == OWN_DISTRIBUTION:
+        return registered.component.summary
+    origin = f"{registered.distribution} {registered.distribution_version}"
+    return f"{registered.component.summary} ({origin})"

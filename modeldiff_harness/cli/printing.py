@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +20,45 @@ if TYPE_CHECKING:
 
 __all__ = ["print_json", "print_plan", "print_report", "print_stages", "print_table"]
 
+_SHORT_COLUMN = 14
+_PIPE_WIDTH = 1000
+
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows as a table; cells are untrusted text and never read as markup."""
-    table = Table(title=title or None, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    Console().print(table)
+    """Print rows without boxes; cells are untrusted text and never read as markup.
+
+    The first column and short ones keep to one line, the others wrap to the terminal's width; into
+    a pipe every row is one line.
+    """
+    console = table_console()
+    cells = [[Text(_printable(str(cell))) for cell in row] for row in rows]
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    for index, column in enumerate(columns):
+        widest = max((len(row[index]) for row in cells), default=0)
+        table.add_column(column, overflow="fold", no_wrap=index == 0 or widest <= _SHORT_COLUMN)
+    for row in cells:
+        table.add_row(*row)
+    console.print(table)
+
+
+def table_console() -> Console:
+    """Return standard output as wide as the terminal, or as wide as needed when it is a pipe."""
+    console = Console(highlight=False)
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return Console(highlight=False, width=_PIPE_WIDTH)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def print_json(value: Any) -> None:

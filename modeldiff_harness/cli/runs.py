@@ -28,6 +28,6 @@ def runs(as_json: bool) -> None:
         print_json(found)
         return
     rows = [
-        (r["run"], " → ".join(r["pair"]), r["state"], len(r["stages"]), r["started"]) for r in found
+        (r["run"], r["state"], len(r["stages"]), r["started"][:16].replace("T", " ")) for r in found
     ]
-    print_table("", ("run", "pair", "state", "stages", "started"), rows)
+    print_table("", ("run", "state", "stages", "started"), rows)

@@ -24,6 +24,7 @@ from modeldiff_harness.artifacts import (
     PreferenceDeltas,
     Provenance,
     Report,
+    StageRecord,
 )
 from modeldiff_harness.config import RunConfig, resolve_config
 from modeldiff_harness.contracts import Runtime
@@ -306,13 +307,15 @@ class Session:
         return folder
 
     def _record(self, folder: Path, started: str, state: str) -> None:
+        finished = state == "finished"  # `mdh gc` keeps what is named here
+        stages = self._stage_records() if finished else self.context.runner.records
         record = {
             "pair": list(self.config.pair),
             "state": state,
             "started": started,
             "as_passed": self.as_passed,
             "config": self.config.recipe(),
-            "stages": [asdict(stage) for stage in self.context.runner.records],
+            "stages": [asdict(stage) for stage in stages],
         }
         write_atomically(folder / "run.json", json.dumps(record, indent=1, ensure_ascii=False))
 
@@ -335,11 +338,19 @@ class Session:
                 "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
                 "device": self.context.device,
             },
-            stages=tuple(self.context.runner.records),
+            stages=self._stage_records(),
             date=started,
             seconds=seconds,
             smoke=limited,
         )
+
+    def _stage_records(self) -> tuple[StageRecord, ...]:
+        """Return every finished stage of the run, also those that no reused stage asked for."""
+        done = {record.key: record for record in self.context.runner.records}
+        for stage in self.stages():
+            if stage.key not in done and (record := self.context.runner.recorded(stage)):
+                done[stage.key] = record
+        return tuple(done.values())
 
     def _command(self) -> str:
         words = ["mdh", "evaluate"]
