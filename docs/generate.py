@@ -28,7 +28,7 @@ from modeldiff_harness.report.schema import field_docs, schema_markdown
 
 DOCS = Path(__file__).parent
 NOTES = yaml.safe_load((DOCS / "generate_notes.yaml").read_text(encoding="utf-8"))
-"""Words that stand nowhere in the code: a paragraph a kind, an example a hook, bare flags."""
+"""Words that stand nowhere in the code: introductions, kinds, examples of hooks, bare flags."""
 
 _MADE = "This page is made from the code by `python docs/generate.py`; a test keeps it current."
 
@@ -41,16 +41,12 @@ def cli_page() -> str:
     context = click.Context(cli, info_name="mdh")
     stage = cli.commands["train"]
     shared = {option.name for option in stage.params}
-    lines = ["# Command line", "", _MADE, "", _help(cli), "",
-             "Dashes may be written for underscores (`--batch-size`). Lists are given by comma or by",
-             "space. `--debug` anywhere shows tracebacks. Exit codes: [exit-codes.md](exit-codes.md).",
-             "", "| command | does |", "|---|---|"]  # fmt: skip
+    lines = ["# Command line", "", _MADE, "", _help(cli), "", _intro("cli"), ""]
+    lines += ["| command | does |", "|---|---|"]
     for name in sorted(cli.commands):
         short = _help(cli.commands[name]).split("\n\n")[0].partition("  ")[0]
         lines.append(f"| [`mdh {name}`](#mdh-{name}) | {_cell(short)} |")
-    lines += ["", "## Options of a run", "",
-              "Taken by `mdh evaluate` and by the command of every stage. The last column names the",
-              "key in a [configuration file](configuration.md).", ""]  # fmt: skip
+    lines += ["", "## Options of a run", "", _intro("run_options"), ""]
     lines += [*_options(stage.params, with_keys=True), ""]
     for name in sorted(cli.commands):
         command = cli.commands[name]
@@ -100,12 +96,7 @@ def _options(params: list[click.Parameter], *, with_keys: bool) -> list[str]:
 
 def configuration_page() -> str:
     """Return every configuration key with type, default and meaning, and the presets."""
-    lines = ["# Configuration", "", _MADE, "",
-             "A run is a `RunConfig`. It is built from a preset (`--preset`), then a YAML or JSON file",
-             "(`--config FILE`), then flags: the later wins, key by key. An unknown key is an error that",
-             "names the nearest known ones. What you passed and what it resolved to are both kept in",
-             "`run.json`. Everything except `runtime` enters the [keys](store-and-keys.md) of the stages",
-             "that it can change."]  # fmt: skip
+    lines = ["# Configuration", "", _MADE, "", _intro("configuration")]
     lines += _settings(RunConfig, "")
     lines += ["", "## learner_config of batchtopk", "", _first(BatchTopKConfig), ""]
     lines += _fields(BatchTopKConfig, "learner")
@@ -168,12 +159,9 @@ def kinds_page() -> str:
     """Return a section a kind with its contract, and the records the contracts use."""
     components = [*mdh_components(), *demo_components()]
     protocols = set()
-    lines = ["# Plugin kinds", "", _MADE, "",
-             f"The contracts are those of API version {contracts.API_VERSION}. A component names its kind,",
-             "its name and its factory; the factory is called with the component's configuration as",
-             "keyword arguments and returns what the kind asks for. Letters: T tokens, N firings, V views,",
-             "D width, L latents. How to write one: [write-a-plugin.md](../how-to/write-a-plugin.md).",
-             "", "| kind | the factory returns | built in |", "|---|---|---|"]  # fmt: skip
+    lines = ["# Plugin kinds", "", _MADE, ""]
+    lines += [f"Contracts of API version {contracts.API_VERSION}.", _intro("kinds"), ""]
+    lines += ["| kind | the factory returns | built in |", "|---|---|---|"]
     for kind, returns in contracts.KINDS.items():
         names = ", ".join(f"`{c.name}`" for c in components if c.kind == kind) or "–"
         lines.append(f"| [`{kind}`](#{kind}) | {_cell(returns)} | {names} |")
@@ -201,10 +189,7 @@ def kinds_page() -> str:
 
 def hooks_page() -> str:
     """Return a section a hook; its heading is the exact signature."""
-    lines = ["# Hooks", "", _MADE, "",
-             "A plugin is an entry point in the group `modeldiff_harness`: a module or an object whose",
-             "functions carry `@hookimpl`. There are four hooks, all optional. A misspelt hook or argument",
-             "is an error when the plugin is registered; `MDH_TRACE_PLUGINS=1` prints every call."]  # fmt: skip
+    lines = ["# Hooks", "", _MADE, "", _intro("hooks")]
     for name in hook_names():
         spec = getattr(hookspecs, name)
         lines += ["", f"## {hook_signature(name)}", "", inspect.getdoc(spec) or "", "",
@@ -227,11 +212,7 @@ def hook_signature(name: str) -> str:
 
 def artifacts_page() -> str:
     """Return a table of fields for every record that stages take and give."""
-    lines = ["# Artifacts", "", _MADE, "",
-             "Stages take and give frozen dataclasses of `modeldiff_harness.artifacts`. Arrays are numpy and",
-             "their names end in the letters of their axes; everything is saved as JSON beside safetensors",
-             "(see [store-and-keys.md](store-and-keys.md)). Every delta is candidate − baseline. The records",
-             "of the report itself: [report-schema.md](report-schema.md)."]  # fmt: skip
+    lines = ["# Artifacts", "", _MADE, "", _intro("artifacts")]
     modules: dict[str, list[Any]] = {}
     for name in artifacts.__all__:
         kind = getattr(artifacts, name)
@@ -258,6 +239,10 @@ def artifacts_page() -> str:
 
 
 # ── shared ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _intro(page: str) -> str:
+    return str(NOTES["intros"][page]).strip()
 
 
 def _first(kind: Any) -> str:

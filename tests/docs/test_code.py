@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from pathlib import Path
 
@@ -104,3 +105,18 @@ def test_the_how_to_components_do_what_their_kinds_ask(tmp_path, monkeypatch):
                           (10, 10), ((), ()), {}, 0.0)  # fmt: skip
     (label,) = build("labeler", "loudest").label([seen])
     assert (label.latent, label.capability) == (3, "math_reasoning")
+
+
+def test_the_counts_of_the_statistics_page_are_what_its_code_prints(capsys):
+    page = DOCS / "explanation" / "statistics.md"
+    run(page)
+    chance, *ratios = capsys.readouterr().out.replace("-", "−").splitlines()
+    text = page.read_text(encoding="utf-8").replace("1,811", "1811")
+    assert abs(float(chance.rstrip(" %")) - 98.6) < 1.0
+    rows = re.findall(r"\| ([+−][\d.]+) % \| ([+−]\d+) … ([+−]\d+) %", text)
+    assert len(rows) == len(ratios) == 3
+    for shown, printed in zip(rows, ratios, strict=True):
+        change, lower, upper = (float(x.replace("−", "-")) for x in shown)
+        found = [float(x.replace("−", "-")) for x in printed.replace(" %", "").split()]
+        assert abs(found[0] - change) < 0.6
+        assert (found[1], found[2]) == (lower, upper)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 import yaml
-from pages import DOCS, PAGES, ROOT, anchors, blocks_of, commands, name, prose
+from pages import DOCS, PAGES, ROOT, anchors, blocks, blocks_of, commands, name, prose
 
 from modeldiff_harness.builtin.import_native import NativeImporter
 from modeldiff_harness.cli import cli
@@ -138,8 +138,36 @@ def test_data_rows_are_read_by_the_readers_they_are_for(tmp_path):
 def test_entry_points_are_in_our_group():
     import tomllib
 
-    found = [b for b in blocks_of("toml") + blocks_of("toml file=pyproject.toml")]
+    found = blocks_of("toml") + blocks_of("toml file=pyproject.toml")
     assert len(found) >= 2
     for block in found:
         content = tomllib.loads(block.text)
         assert PROJECT in (content.get("project") or {}).get("entry-points", {})
+
+
+def test_the_tree_of_the_readme_is_there():
+    (tree,) = [b for b in blocks(ROOT / "README.md") if "├──" in b.text]
+    top, entries = "", []
+    for line in tree.text.splitlines():
+        first, inside = line.split()[0], re.match(r"[├└]── (\S+)", line)
+        top = top if inside else first
+        entries.append(top + inside[1] if inside else first)
+    assert len(entries) > 20
+    assert [entry for entry in entries if not (ROOT / entry).exists()] == []
+
+
+def test_the_tree_of_the_readme_leaves_no_part_of_the_package_out():
+    (tree,) = [b for b in blocks(ROOT / "README.md") if "├──" in b.text]
+    unnamed = {"__init__.py", "progress.py", "taxonomy.py", "py.typed", "__pycache__"}
+    parts = {p.name for p in (ROOT / "modeldiff_harness").iterdir()} - unnamed
+    assert [part for part in sorted(parts) if f"── {part}" not in tree.text] == []
+
+
+def test_files_that_the_how_to_names_are_there():
+    table = (DOCS / "how-to" / "write-a-plugin.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| \[\w+\]\(#\w+\) \| `([^`]+)`", table, re.MULTILINE)
+    assert len(named) > 8
+    for path in named:
+        assert any((root / path).exists() for root in (ROOT, ROOT / "modeldiff_harness")), path
+    for tests in re.findall(r"`pytest (tests/[\w/.]+)", table):
+        assert (ROOT / tests).exists(), tests
