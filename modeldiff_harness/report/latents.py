@@ -23,7 +23,7 @@ __all__ = ["latents_section"]
 
 EXAMPLES_PER_LATENT = 4
 _SPECIFIC = ("baseline", "candidate", "base")
-_UNLABELLED = LatentLabel("", -1, None, "not labelled", "")
+_UNLABELLED = LatentLabel("", -1, None, "", "", reason="not labelled")
 
 
 def latents_section(found: LatentFindings) -> LatentsSection:

@@ -17,8 +17,8 @@ from modeldiff_harness.report.sections import render_sections
 
 __all__ = ["escape_markdown", "render_markdown"]
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
-_BLOCK_START = re.compile(r"^(\s*)([-=>]|\d+[.)])")
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
+_BLOCK_START = re.compile(r"^(\s*\d*)([-=+#.)])(?=[-=+#\s]|$)")
 STRONG = 0.5
 """Share of a window's largest activation above which a token is marked in bold."""
 
@@ -26,7 +26,7 @@ STRONG = 0.5
 def render_markdown(report: Report, sections: Sequence[ReportSection] | None = None) -> str:
     """Return the report as Markdown; `sections` as in `render_sections`."""
     pair = report.pair
-    lines = [f"# {escape_markdown(f'{pair.baseline.name} → {pair.candidate.name}')}", ""]
+    lines = [f"# {_line(f'{pair.baseline.name} → {pair.candidate.name}')}", ""]
     for section in render_sections(report, sections):
         lines += _section(section)
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -40,17 +40,22 @@ def escape_markdown(text: str) -> str:
     text = one_line(text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = _SPECIAL.sub(r"\\\1", text)
-    text = _BLOCK_START.sub(r"\1\\\2", text) if not text[:1].isdigit() else text
+    text = _BLOCK_START.sub(r"\1\\\2", text)
     # Zero-width joints would be invisible changes; entities keep the text and break the autolink.
     return text.replace("://", "&#58;//").replace("@", "&#64;").replace("www.", "www&#46;")
 
 
+def _line(text: str) -> str:
+    """Return untrusted text as a line of its own: leading spaces would make it code."""
+    return escape_markdown(text).strip()
+
+
 def _section(section: RenderedSection) -> list[str]:
-    lines = [f"## {escape_markdown(section.title)}", ""]
+    lines = [f"## {_line(section.title)}", ""]
     for paragraph in section.paragraphs:
-        lines += [escape_markdown(paragraph), ""]
+        lines += [_line(paragraph), ""]
     for text in section.reading:
-        lines += [f"*{escape_markdown(text)}*", ""]
+        lines += [f"*{_line(text)}*", ""]
     for command in section.commands:
         lines += _fenced(command)
     for table in section.tables:
@@ -71,22 +76,22 @@ def _fenced(command: str) -> list[str]:
 
 
 def _table(table: ReportTable) -> list[str]:
-    title = escape_markdown(table.title)
+    title = _line(table.title)
     lines = [f"<details><summary>{title}</summary>" if table.collapsed else f"**{title}**", ""]
     lines.append(_row(table.columns))
     lines.append("|" + "---|" * len(table.columns))
     lines += [_row(row) for row in table.rows]
     if table.note:
-        lines += ["", escape_markdown(table.note)]
+        lines += ["", _line(table.note)]
     return [*lines, "", *(["</details>", ""] if table.collapsed else [])]
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(escape_markdown(cell) for cell in cells) + " |"
+    return "| " + " | ".join(_line(cell) for cell in cells) + " |"
 
 
 def _examples(group: ExampleGroup) -> list[str]:
-    lines = [f"- {escape_markdown(group.title)}"]
+    lines = [f"- {_line(group.title)}"]
     for window in group.windows:
         place = " ".join(part for part in (window.author, window.capability or "") if part)
         lines.append(f"  - {escape_markdown(place)}: {_window(window)}")

@@ -53,7 +53,7 @@ def read_report(path: Path) -> Report:
         )
     try:
         report: Report = from_plain(Report, plain)
-    except (TypeError, KeyError, ValueError) as error:
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise RunError(f"the report {path} is damaged: {error}.") from error
     return report
 

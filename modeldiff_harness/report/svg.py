@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from math import ceil, floor, log10
 
+from modeldiff_harness.report.plain_text import one_line
+
 __all__ = ["Axis", "circle", "document", "line", "rectangle", "text"]
 
 
@@ -50,7 +52,7 @@ def document(width: int, height: float, title: str, description: str, shapes: Se
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:g}" '
         f'width="{width}" height="{height:g}" role="img" class="figure">'
     )
-    named = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
+    named = f"<title>{_safe(title)}</title><desc>{_safe(description)}</desc>"
     return head + named + "".join(shapes) + "</svg>"
 
 
@@ -58,7 +60,7 @@ def text(x: float, y: float, content: str, *, kind: str = "", anchor: str = "sta
     """Return a line of text; `y` is its baseline."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}" '
-        f'font-size="12" fill="currentColor">{escape(content)}</text>'
+        f'font-size="12" fill="currentColor">{_safe(content)}</text>'
     )
 
 
@@ -82,3 +84,7 @@ def rectangle(x: float, y: float, width: float, height: float, *, kind: str) -> 
         f'<rect x="{start:.1f}" y="{y:.1f}" width="{abs(width):.1f}" height="{height:g}" '
         f'class="{kind}" fill="currentColor" fill-opacity="0.6"/>'
     )
+
+
+def _safe(content: str) -> str:
+    return escape(one_line(content))

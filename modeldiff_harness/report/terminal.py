@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -54,7 +53,7 @@ def _print_section(section: RenderedSection, console: Console) -> None:
         console.print(Text(one_line(paragraph)))
     for command in section.commands:
         # Not wrapped: a command must survive copying.
-        console.print(Padding(Text(one_line(command), style="cyan"), (0, 2)), soft_wrap=True)
+        console.print(Text(f"  {one_line(command)}", style="cyan"), soft_wrap=True)
     for table in section.tables:
         if not table.collapsed:
             _print_table(table, console)

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeldiff_harness.artifacts import (
@@ -143,6 +143,7 @@ def test_secondary_metrics_are_not_read():
     assert benchmark_lens(row("a", 0.1, 0.04, primary=False)).status == "not measured"
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats(-0.4, 0.4), st.floats(0.0, 0.3), st.integers(1, 500)),
