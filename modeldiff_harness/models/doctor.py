@@ -66,7 +66,7 @@ def _device() -> Diagnosis:
 
 
 def _memory() -> Diagnosis:
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     memory = psutil.virtual_memory()
     free = memory.available / 1e9

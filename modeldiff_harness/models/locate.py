@@ -86,9 +86,13 @@ def locate_adapter(ref: ModelRef, *, offline: bool = False) -> Path:
     Raises UsageError when it is missing, RunError when the Hub cannot be reached.
     """
     assert ref.adapter is not None
+    folder = Path(ref.adapter)
     if ref.adapter.startswith("package:"):
-        return locate_packaged(ref.adapter)
-    if (folder := Path(ref.adapter)).exists():
+        folder = locate_packaged(ref.adapter)
+    if folder.exists():
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            if not (folder / name).is_file():
+                raise UsageError(f"model {ref.name!r}: its adapter folder holds no {name}.")
         return folder
     if folder.is_absolute() or ref.adapter.startswith("."):
         raise UsageError(f"model {ref.name!r}: the adapter folder {ref.adapter} does not exist.")

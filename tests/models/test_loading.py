@@ -139,6 +139,11 @@ def test_pickled_and_missing_weights_are_refused(
         pool.activate("m")
     with pytest.raises(UsageError, match="does not exist"):
         pool_of(ModelRef("m", str(tmp_path / "gone"))).activate("m")
+    (tmp_path / "empty").mkdir()
+    hollow = pool_of(ModelRef("m", str(tiny), adapter=str(tmp_path / "empty")))
+    for look in (hollow.identity, hollow.activate):
+        with pytest.raises(UsageError, match=r"holds no adapter_config\.json"):
+            look("m")
     with pytest.raises(UsageError, match="not part of this run"):
         pool.activate("n")
 
