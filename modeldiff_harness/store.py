@@ -30,6 +30,8 @@ from modeldiff_harness.artifacts import load_artifact, save_artifact
 from modeldiff_harness.errors import RunError, UsageError
 
 __all__ = [
+    "DISK_ERRORS",
+    "DISK_HINT",
     "Found",
     "Problem",
     "Store",
@@ -46,7 +48,11 @@ _MANIFEST = "manifest.json"
 _KEY_LENGTH = 32
 _HASH_ON_LOAD_BYTES = 256 * 2**20
 """Files up to this size are checked against their digest whenever they are used."""
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+DISK_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR}
+)
+"""Errors of the disk or of where it is written, not of the work."""
+DISK_HINT = "Free some space with `mdh gc`, or set MDH_STORE to another disk."
 
 
 def canonical_json(recipe: Any) -> str:
@@ -157,11 +163,11 @@ class Store:
                     return ready, self._found(verb, key, reused=True)
                 return self._make(verb, key, recipe, kind, make)
         except OSError as error:
-            if error.errno not in _DISK_ERRORS:
+            if error.errno not in DISK_ERRORS:
                 raise
             raise RunError(
                 f"cannot write to the store at {self.root} ({error.strerror or error}).",
-                hint="Free some space with `mdh gc`, or set MDH_STORE to another disk.",
+                hint=DISK_HINT,
             ) from error
 
     def seconds(self, verb: str, key: str) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
@@ -18,6 +19,7 @@ from modeldiff_harness.cli.doctor import doctor
 from modeldiff_harness.cli.evaluate import evaluate
 from modeldiff_harness.cli.models import models
 from modeldiff_harness.cli.plugins import plugins
+from modeldiff_harness.cli.printing import printable
 from modeldiff_harness.cli.quiet import quiet_libraries
 from modeldiff_harness.cli.report import report
 from modeldiff_harness.cli.runs import runs
@@ -25,6 +27,7 @@ from modeldiff_harness.cli.stages import stage_commands
 from modeldiff_harness.cli.store import gc, verify
 from modeldiff_harness.cli.tasks import tasks
 from modeldiff_harness.errors import MdhError, UsageError
+from modeldiff_harness.store import DISK_ERRORS, DISK_HINT, default_store_folder
 
 __all__ = ["cli", "main"]
 
@@ -72,7 +75,7 @@ def _run(given: list[str], debug: bool) -> int:
         cli.main(given, prog_name="mdh", standalone_mode=False)
     except MdhError as error:
         if debug:
-            raise
+            traceback.print_exc()
         _say(console, error.message, error.hint)
         return error.exit_code
     except click.exceptions.Exit as error:
@@ -87,7 +90,11 @@ def _run(given: list[str], debug: bool) -> int:
         return 0
     except Exception as error:
         if debug:
-            raise
+            traceback.print_exc()
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            where = error.filename or default_store_folder()
+            _say(console, f"cannot write to {where} ({error.strerror}).", DISK_HINT)
+            return 4
         text = " ".join(str(error).split()) or type(error).__name__
         _say(console, f"{type(error).__name__}: {text}", "Run with --debug for the traceback.")
         return 4
@@ -95,7 +102,7 @@ def _run(given: list[str], debug: bool) -> int:
 
 
 def _say(console: Console, message: str, hint: str) -> None:
-    line = " ".join(f"{message} {hint}".split())
+    line = printable(" ".join(f"{message} {hint}".split()))
     console.print(f"[bold red]mdh: error:[/] {escape(line)}")
 
 

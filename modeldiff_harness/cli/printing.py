@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modeldiff_harness.pipeline import Plan
     from modeldiff_harness.stages import Stage
 
-__all__ = ["print_json", "print_plan", "print_report", "print_stages", "print_table"]
+__all__ = ["print_json", "print_plan", "print_report", "print_stages", "print_table", "printable"]
 
 _SHORT_COLUMN = 14
 _PIPE_WIDTH = 1000
@@ -31,7 +31,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     a pipe every row is one line.
     """
     console = table_console()
-    cells = [[Text(_printable(str(cell))) for cell in row] for row in rows]
+    cells = [[Text(printable(str(cell))) for cell in row] for row in rows]
     table = Table(
         title=title or None,
         title_justify="left",
@@ -57,7 +57,8 @@ def table_console() -> Console:
     return Console(highlight=False, width=_PIPE_WIDTH)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return `text` with control characters blanked: it may come from a file or a model."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 

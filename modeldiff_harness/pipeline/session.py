@@ -52,6 +52,8 @@ from modeldiff_harness.store import (
 __all__ = ["Finished", "Plan", "PlanRow", "Session", "evaluate", "open_session"]
 
 A = TypeVar("A")
+_FLAGS = {"config_file": "config", "null_run": "null"}
+"""Options whose flag has another name."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,12 @@ def evaluate(
     )
     session = open_session(
         resolved,
-        as_passed={"pair": ",".join(names), "preset": preset, **settings},
+        as_passed={
+            "pair": ",".join(names),
+            "preset": preset,
+            "config": None if config is None else str(config),
+            **settings,
+        },
         store_folder=Path(store) if store is not None else None,
         progress=progress,
     )
@@ -242,6 +249,7 @@ class Session:
     def run(self, *, output_path: Path | None = None) -> Finished:
         """Run all arms and write the report; finished stages are taken from the store."""
         began, started = time.monotonic(), _now()
+        self.stages()  # every name and file is looked at before the first stage runs
         folder = self._open_run(started)
         try:
             comparability = self.preflight.value()
@@ -353,17 +361,16 @@ class Session:
         return tuple(done.values())
 
     def _command(self) -> str:
+        """Return what makes the report again: a command, or a call when it began as one."""
+        given = {k: v for k, v in self.as_passed.items() if v is not None and k != "store"}
+        if any(isinstance(value, Mapping | list | tuple) for value in given.values()):
+            arguments = ", ".join(f"{key}={value!r}" for key, value in given.items())
+            return f"modeldiff_harness.evaluate({arguments})"
         words = ["mdh", "evaluate"]
-        for key, value in self.as_passed.items():
-            if value is None or key == "store":
-                continue
-            flag = "--config" if key == "config_file" else f"--{key}"
-            if value is True:
-                words.append(flag)
-            elif isinstance(value, str | int | float):
-                words += [flag, str(value)]
-            else:
-                words += [flag, json.dumps(value)]
+        for key, value in given.items():
+            words.append(f"--{_FLAGS.get(key, key)}")
+            if value is not True:
+                words.append(str(value))
         return shlex.join(words)
 
     def _export(

@@ -102,13 +102,13 @@ def _prompts() -> Iterator[dict[str, Any]]:
             "prompt_id": f"{capability}-{number}",
             "prompt": f"Say something about {_WORDS[capability].split()[number]}.",
             "capability": capability,
-            "checks": [{"name": "bullet_count", "args": {"min": 1}}, {"name": "has_bold"}],
+            "checks": [{"name": "regex", "args": {"pattern": p}} for p in ("[0-9]", "er", " ")],
         }
 
 
 def _config(workspace: TinyWorkspace) -> dict[str, Any]:
     return {
-        "benchmarks": {"tasks": ["mdh_math"], "limit": 6},
+        "benchmarks": {"tasks": ["mdh_math"], "limit": 20},
         "preferences": {"prompts": str(workspace.prompts), "max_new_tokens": 8},
         "latents": {
             "design": "direct",
@@ -119,9 +119,9 @@ def _config(workspace: TinyWorkspace) -> dict[str, Any]:
             "learner_config": {
                 "n_latents": 64,
                 "k": 8,
-                "steps": 40,
+                "steps": 120,
                 "batch_tokens": 128,
-                "lr": 0.004,
+                "lr": 0.01,
                 "checkpoint_every_seconds": 0.1,
             },
             "min_active_tokens": 10,
