@@ -246,15 +246,11 @@ def test_non_finite_activations_and_a_full_disk_stop_with_one_line(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(RunError, match="no room for") as error:
+    runtime = Runtime(workdir=tmp_path)
+    with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full)
-        harvest(
-            TransformersSource(),
-            models,
-            corpus,
-            ["resid_post.1"],
-            runtime=Runtime(workdir=tmp_path),
-        )
+        with pytest.raises(RunError, match="no room for") as error:
+            harvest(TransformersSource(), models, corpus, ["resid_post.1"], runtime=runtime)
     assert "\n" not in str(error.value)
     model, _ = pool.activate("tiny")
     next(iter(model.parameters())).data[:] = float("nan")
