@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["one_line", "visible"]
+__all__ = ["one_line"]
 
 _MARKS = {"\n": "⏎", "\t": "→", "\r": ""}
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -16,11 +16,6 @@ _KEPT = {"\u200d", "\u200c", "\ufe0f"}
 def one_line(text: str) -> str:
     """Return `text` on one line: line breaks as ⏎, tabs as →, other controls as �."""
     return "".join(_character(c) for c in text)
-
-
-def visible(token: str) -> str:
-    """Return a token for display between others: as `one_line`, ends of lines kept."""
-    return one_line(token)
 
 
 def _character(c: str) -> str:

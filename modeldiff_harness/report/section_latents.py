@@ -173,7 +173,7 @@ def _latents(
     *,
     collapsed: bool = False,
 ) -> ReportTable:
-    several = len({row.dictionary_id for row in section.latents}) > 1
+    several = len({row.dictionary_id for row in rows}) > 1
     columns = ["latent", "label", "category", "test AUROC", "Δnorm", "ν_ε", "ν_r", "rank", "tokens"]
     columns += ["rules", *section.extra_columns]
     columns += ["dictionary"] if several else []
