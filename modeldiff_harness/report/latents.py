@@ -22,6 +22,8 @@ from modeldiff_harness.report.inputs import LatentFindings, MemberFindings
 __all__ = ["latents_section"]
 
 EXAMPLES_PER_LATENT = 4
+EXAMPLES_PER_REPORT = 2400
+"""Windows in all, about 3 kB each: report.json stays below 10 MB however many latents there are."""
 _SPECIFIC = ("baseline", "candidate", "base")
 _UNLABELLED = LatentLabel("", -1, None, "", "", reason="not labelled")
 
@@ -103,9 +105,10 @@ def _latent_rows(found: LatentFindings, member: MemberFindings) -> list[LatentRe
     specific = [i for i, owners in owners_of.items() if set(owners.values()) & set(_SPECIFIC)]
     decoys = [i for i in labels if i not in set(specific)]
     ranks = _ranks(member.owners, specific)
-    examples = _examples(found, member, {*specific})
+    in_order = sorted(specific, key=lambda i: ranks[i])
+    examples = _examples(found, member, in_order)
     rows = []
-    for latent in [*sorted(specific, key=lambda i: ranks[i]), *sorted(decoys)]:
+    for latent in [*in_order, *sorted(decoys)]:
         label = labels.get(latent, _UNLABELLED)
         owners = owners_of.get(latent) or _owners_of_one(member.owners, latent)
         rows.append(
@@ -169,14 +172,18 @@ def _columns(extra: Mapping[str, str], member: MemberFindings, latent: int) -> d
 
 
 def _examples(
-    found: LatentFindings, member: MemberFindings, wanted: set[int]
+    found: LatentFindings, member: MemberFindings, in_order: list[int]
 ) -> dict[int, tuple[TokenWindow, ...]]:
+    """Return the strongest windows; where latents are many, fewer each and the first ones only."""
+    budget = EXAMPLES_PER_REPORT // len(found.members)
+    most = max(1, min(EXAMPLES_PER_LATENT, budget // max(1, len(in_order))))
+    wanted = set(in_order[:budget])
     examples = member.examples
     shown: dict[int, list[TokenWindow]] = {}
     for e in np.argsort(-examples.peak_E, kind="stable"):
         latent = int(examples.latent_E[e])
         windows = shown.setdefault(latent, [])
-        if latent not in wanted or examples.kind_E[e] != 0 or len(windows) >= EXAMPLES_PER_LATENT:
+        if latent not in wanted or examples.kind_E[e] != 0 or len(windows) >= most:
             continue
         n = int(examples.document_E[e])
         document = found.corpus.documents[n]

@@ -28,6 +28,7 @@ from modeldiff_harness.artifacts import (
     View,
 )
 from modeldiff_harness.artifacts.corpus import SPLITS
+from modeldiff_harness.report import latents as latents_module
 from modeldiff_harness.report.build import FLIPPED_PER_TASK, build_report
 from modeldiff_harness.report.inputs import (
     LatentFindings,
@@ -193,6 +194,14 @@ def test_examples_are_the_strongest_top_windows_bounded_and_without_padding():
     assert windows[0].tokens == ("<5>", "<6>")
     assert (windows[0].doc_id, windows[0].author, windows[0].split) == ("d1", "b", "score")
     assert rows_by_id()[5].examples == ()
+
+
+@pytest.mark.parametrize(("budget", "shown"), [(6, 2), (3, 1), (0, 0)])
+def test_many_latents_have_fewer_windows_each_and_the_last_ones_none(monkeypatch, budget, shown):
+    monkeypatch.setattr(latents_module, "EXAMPLES_PER_REPORT", budget)
+    rows = rows_by_id()
+    assert len(rows[1].examples) == shown
+    assert sum(len(row.examples) for row in rows.values()) <= budget
 
 
 def test_the_dictionary_carries_counts_of_applied_rules_and_reasons_of_skipped_ones():
