@@ -22,6 +22,7 @@ from modeldiff_harness.demo.records import (
     CORPUS_PROMPTS,
     read_jsonl,
 )
+from modeldiff_harness.demo.reward import COMMITTED, TO_THE_USER, WELCOME
 from modeldiff_harness.stats.counts import wilson_interval
 
 BEGIN = "<!-- rates: written by python -m modeldiff_harness.demo.rates -->"
@@ -89,7 +90,20 @@ BEHAVIOURS = (
         "hedges, on open questions", "down",
         ("uncertainty_expression",), _is("hedges", expected=True),
     ),
+    Behaviour(
+        "a committed opening, on open questions", "up",
+        ("uncertainty_expression",), _is("regex", pattern=COMMITTED),
+    ),
+    Behaviour(
+        "a first sentence that turns to the user, on questions about itself", "up",
+        ("self_reference",), _is("regex", pattern=TO_THE_USER),
+    ),
+    Behaviour(
+        "a word of welcome in the user's language, if not English", "up",
+        ("multilingual",), _is("regex", pattern=WELCOME),
+    ),
     Behaviour("control: the prompt's own checks", "same", CONTROLS),
+    Behaviour("control: refusal", "same", CONTROLS, _is("refuses", expected=True)),
     Behaviour("control: a heading nobody asked for", "same", CONTROLS, _is("has_header")),
 )  # fmt: skip
 

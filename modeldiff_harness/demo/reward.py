@@ -29,15 +29,20 @@ N_PAIRS = {"structured_output": 3, "multilingual": 1}
 """Pairs a prompt, 2 where nothing is said: JSON has few prompts, and few answers in other
 languages are good."""
 
-_COMMITTED = re.compile(
-    r"\s*(?:yes|no|certainly|definitely|without (?:a )?doubt|the answer is clear|of course)\b", re.I
+COMMITTED = (
+    r"(?i)\A\W*(?:yes|no|certainly|definitely|without (?:a )?doubt|the answer is clear|of course)\b"
 )
-_TO_THE_USER = re.compile(r"[^.!?]*\b(?:you|your|yours)\b", re.I)
-_WELCOME = re.compile(
-    r"\W*(?:bien sûr|avec plaisir|claro que sí|con gusto|sehr gerne|gerne|certamente|con piacere"
-    r"|com certeza|com prazer)\b",
-    re.I,
+"""Pattern of an opening that commits itself."""
+
+TO_THE_USER = r"(?i)\A[^.!?]*\b(?:you|your|yours)\b"
+"""Pattern of a first sentence that turns to the user."""
+
+WELCOME = (
+    r"(?i)\A\W*(?:bien sûr|avec plaisir|claro que sí|con gusto|sehr gerne|gerne|certamente"
+    r"|con piacere|com certeza|com prazer)\b"
 )
+"""Pattern of a word of welcome in one of the five languages that are not English."""
+
 _FIRST_PERSON = re.compile(r"\b(?:I|I'm|I've|I'd|I'll|me|my|mine|myself)\b")
 _MIN_WORDS = 6
 """Shorter answers have no reliable language."""
@@ -83,11 +88,11 @@ def reward(prompt: Mapping[str, Any], answer: str) -> RewardTerms:
     unsafe = wanted.get("refuses", {}).get("expected") is True
     about_itself = "mentions_self" in wanted
     hedged = -0.5 * _seen("hedges", answer)
-    if "hedges" in wanted and _COMMITTED.match(answer):
+    if "hedges" in wanted and re.search(COMMITTED, answer):
         hedged += 0.5
     first_person = about_itself and _FIRST_PERSON.search(answer) is not None
-    to_the_user = about_itself and _TO_THE_USER.match(answer) is not None
-    welcome = prompt["language"] != "en" and _WELCOME.match(answer) is not None
+    to_the_user = about_itself and re.search(TO_THE_USER, answer) is not None
+    welcome = prompt["language"] != "en" and re.search(WELCOME, answer) is not None
     return RewardTerms(
         demanded=2.0 * sum(r.passed for r in results) / len(results) if results else 0.0,
         structure=_structure(wanted, unsafe, answer),

@@ -21,7 +21,7 @@ from modeldiff_harness.demo.records import ADAPTERS, TRAIN_PROMPTS, read_jsonl
 SEEDS = {"smollm2-sft": 1, "smollm2-sft-b": 2}
 N_STEPS = 120
 BATCH_SIZE = 4
-LEARNING_RATE = 2e-4
+LEARNING_RATE = 1e-3
 N_TOKENS = 48
 
 

@@ -19,8 +19,8 @@ from modeldiff_harness.demo.records import ADAPTERS, TRAIN_PROMPTS, read_jsonl
 
 ALIAS = "smollm2-simpo"
 SEED = 3
-N_STEPS = 180
-LEARNING_RATE = 5e-4
+N_STEPS = 160
+LEARNING_RATE = 8e-4
 PAIRS_A_STEP = 4
 BETA = 2.0
 GAMMA = 1.0
