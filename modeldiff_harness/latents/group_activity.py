@@ -145,7 +145,8 @@ def _sum_by_key(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the distinct keys, sorted, with the sum of their mass."""
     distinct, place = np.unique(keys, return_inverse=True)
-    return distinct, np.bincount(place, mass, minlength=distinct.shape[0])
+    sums = np.bincount(place, mass, minlength=distinct.shape[0])
+    return distinct, sums.astype(np.float64, copy=False)
 
 
 def _distinct_pairs(

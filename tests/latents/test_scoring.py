@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -89,6 +90,15 @@ def _dense(scored: Scored, split: str = "score") -> tuple[np.ndarray, list[np.nd
     h = np.maximum(h + d.encoder_bias_L, 0.0)
     weight = sum(np.linalg.norm(np.float64(w), axis=1) for w in d.decoders)
     return np.where(h * weight > d.threshold, h, 0.0), acts
+
+
+def _weights(scored: Scored) -> np.ndarray:
+    return np.sum([np.linalg.norm(np.float64(d), axis=1) for d in scored.dictionary.decoders], 0)
+
+
+def _level(mean: float, unit: float) -> int:
+    """0 is inactive, then one level a power of two, the last one open."""
+    return 0 if mean == 0 else 1 + min(12, max(0, math.floor(math.log2(mean / unit))))
 
 
 def test_scaling_tells_shrunk_from_twin_from_exclusive(scored: Scored) -> None:
@@ -308,6 +318,12 @@ def test_group_activity_equals_counting_by_hand(scored: Scored) -> None:
                 assert activity.active_tokens_LG[latent, g] == on.sum()
                 assert activity.active_prompts_LG[latent, g] == len(set(prompts[on]))
                 assert activity.active_documents_LG[latent, g] == len(set(batch.document_T[on]))
+                mass = code_TL[:, latent] * _weights(scored)[latent]
+                assert activity.mass_LG[latent, g] == pytest.approx(mass[inside].sum())
+                means = [mass[inside & (prompts == p)].mean() for p in set(prompts[inside])]
+                levels = [_level(mean, activity.level_unit) for mean in means]
+                expected = np.bincount(levels, minlength=activity.level_prompts_LGH.shape[2])
+                np.testing.assert_array_equal(activity.level_prompts_LGH[latent, g], expected)
 
 
 def test_an_exclusive_feature_is_active_only_where_it_was_planted(scored: Scored) -> None:
