@@ -72,7 +72,7 @@ def test_prompts_are_split_whole_and_tags_are_real() -> None:
     assert all(len(splits) == 1 for splits in split_of.values())
     assert np.bincount(corpus.splits_N).tolist() == [96, 16, 32, 16]  # 4 a prompt
     assert len(SPLITS) == 4
-    known = {capability.key for capability in load_taxonomy().capabilities}
+    known = {capability.key for capability in load_taxonomy()}
     assert {d.capability for d in corpus.documents} <= known
     assert {d.author for d in corpus.documents} == {"a", "b", "c", "web"}
 
