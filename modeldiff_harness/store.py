@@ -328,14 +328,15 @@ def _sync_folder(folder: Path) -> None:
 def resolve_run_folder(data: Path, name: str) -> Path:
     """Return the folder of run `name` below `data`, or `name` itself when it is a folder.
 
-    `latest` is the youngest run.  Raises UsageError when there is none.
+    `latest` is the youngest run that has a report.  Raises UsageError when there is none.
     """
     direct = Path(name)
     if (direct / "report.json").exists() or (direct / "run.json").exists():
         return direct
     runs = sorted((data / "runs").glob("*/run.json"), key=lambda p: p.stat().st_mtime)
     if name == "latest" and runs:
-        return runs[-1].parent
+        with_report = [run for run in runs if run.with_name("report.json").exists()]
+        return (with_report or runs)[-1].parent
     for run in runs:
         if run.parent.name == name:
             return run.parent

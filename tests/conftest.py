@@ -20,6 +20,8 @@ from modeldiff_harness.hookspecs import hookimpl
 from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.testing.workspaces import TinyWorkspace, make_tiny_workspace
 
+os.environ.setdefault("TQDM_DISABLE", "1")  # read once, when tqdm is imported
+
 
 @dataclass(frozen=True)
 class Said:

@@ -94,6 +94,9 @@ def test_the_example_plugin_puts_its_column_into_a_report(finished, tiny, flags,
          scorers, "--format", "json"],
         env=environment, cwd=tmp_path,
     )  # fmt: skip
+    ours = ("preflight", "harvest", "train", "score", "classify", "label", "profile", "  ")
+    foreign = [line for line in ran.stderr.splitlines() if not line.startswith(ours)]
+    assert not foreign, "another library speaks on standard error"
     latents = json.loads(ran.stdout)["latents"]
     assert "assistant" in latents["extra_columns"]["assistant_share"]
     shares = [row["columns"]["assistant_share"] for row in latents["latents"]]

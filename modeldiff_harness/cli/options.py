@@ -181,6 +181,7 @@ def _apply_model_args(
 
 def _apply_tasks(names: list[str], nested: dict[str, dict[str, Any]]) -> None:
     """Naming tasks selects arms: the two words switch the other arms on, anything else benches."""
+    names = [n.replace("-", "_") if n.replace("-", "_") in _ARM_WORDS else n for n in names]
     nested["benchmarks"]["tasks"] = [n for n in names if n not in _ARM_WORDS]
     for word, section in _ARM_WORDS.items():
         nested[section]["enabled"] = word in names

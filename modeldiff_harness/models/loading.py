@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from modeldiff_harness.artifacts import ModelIdentity, ModelRef
@@ -220,7 +221,7 @@ class ModelPool:
                 f"{located.source} does not fit into the memory of {self.device}.",
                 hint="Use --dtype bfloat16, a larger device, or a smaller model.",
             ) from None
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise RunError(f"{located.source} cannot be loaded: {_first_line(error)}") from error
         return model
 
@@ -229,7 +230,14 @@ class ModelPool:
         if folder not in base.adapters:
             try:
                 self._put_over(base, folder)
-            except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
+            except (
+                ValueError,
+                RuntimeError,
+                KeyError,
+                TypeError,
+                OSError,
+                SafetensorError,
+            ) as error:
                 self._open.pop(self._base_key(ref.name), None)  # its layers may be half replaced
                 raise UsageError(
                     f"the adapter of {ref.name!r} does not fit its base: {_first_line(error)}",

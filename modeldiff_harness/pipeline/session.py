@@ -28,7 +28,8 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.config import RunConfig, resolve_config
 from modeldiff_harness.contracts import Runtime
-from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.errors import RunError, UsageError, did_you_mean
+from modeldiff_harness.latents.rules import DEFAULT_RULES
 from modeldiff_harness.pipeline.bench import BenchStages, bench_stages
 from modeldiff_harness.pipeline.latents import LatentStages, latent_stages
 from modeldiff_harness.pipeline.outcome import latent_findings
@@ -189,6 +190,9 @@ class Session:
         """The latent arm, or why there is none."""
         if not self.config.latents.enabled:
             return NotMeasured("not asked for")
+        rules, rule = [r.name for r in DEFAULT_RULES], self.config.latents.rule
+        if rule not in rules:
+            raise UsageError(f"unknown rule {rule!r}.", hint=did_you_mean(rule, rules))
         return latent_stages(self.context)
 
     def stages(self) -> list[Stage[Any]]:

@@ -102,7 +102,7 @@ def _prompts() -> Iterator[dict[str, Any]]:
             "prompt_id": f"{capability}-{number}",
             "prompt": f"Say something about {_WORDS[capability].split()[number]}.",
             "capability": capability,
-            "checks": [{"name": "regex", "args": {"pattern": p}} for p in ("[0-9]", "er", " ")],
+            "checks": [{"name": "regex", "args": {"pattern": "[0-9]" if number < 2 else " "}}],
         }
 
 

@@ -201,7 +201,7 @@ def test_plain_progress_has_rate_and_time_left(monkeypatch):
 
 def test_bars_on_a_terminal_show_rate_and_leave_nothing_behind():
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=True, width=100)
+    console = Console(file=stream, force_terminal=True, width=100, highlight=False)
     progress = progress_module._RichProgress(console)
     with progress.task("train [x]", 10, unit="step") as task:
         task.advance(5)
