@@ -81,6 +81,8 @@ class LatentConfig:
     corpus_config: dict[str, Any] = field(default_factory=dict)
     dtype: str = "auto"
     """Type of the forward passes that are harvested; bfloat16 moves single tokens by up to 25 %."""
+    stored_dtype: str = "float32"
+    """Type of the activations on disk: float32, or bfloat16 for half the space."""
     own_answers: bool = True
     """Add both models' answers to the shipped corpus prompts: without them little is found."""
     own_answer_tokens: int = 72
@@ -100,7 +102,6 @@ class LatentConfig:
     labeler: str = "enrichment"
     labeler_config: dict[str, Any] = field(default_factory=dict)
     n_decoys: int = 20
-    max_labelled: int = 500
     controls: bool = True
 
 
@@ -207,6 +208,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "benchmarks": {"tasks": ["mdh_probes", "ifeval", "gsm8k", "arc_challenge", "mmlu"]},
         "latents": {
             "max_tokens": 20_000_000,
+            "stored_dtype": "bfloat16",
             "learner_config": {"n_latents": 32768, "k": 100, "steps": 10_000, "batch_tokens": 2048,
                                "lr": 1e-4},
         },
@@ -219,6 +221,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "design": "via-base",
             "sites": ["resid_post.20"],
             "max_tokens": 200_000_000,
+            "stored_dtype": "bfloat16",
             "learner_config": {"n_latents": 114_688, "k": 100, "steps": 97_656,
                                "batch_tokens": 2048, "lr": 1e-4},
             "rule": "published",

@@ -146,6 +146,7 @@ class Runtime:
     """Folder of the object under construction: survives kill −9, checkpoints go here."""
     progress: Progress = field(default_factory=SilentProgress)
     trust_remote_code: bool = False
+    """Run code that comes with a checkpoint; only on the user's word."""
     offline: bool = False
     on_train_step: Callable[[TrainStepEvent], None] = _ignore
 

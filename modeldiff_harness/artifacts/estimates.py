@@ -20,7 +20,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ShareComparison:
-    """The share of one kind among two sets, candidate against baseline (statistics.md §5 terms)."""
+    """The share of one kind among two sets, candidate against baseline."""
 
     n_baseline: int
     """Members of the kind among the baseline's set."""

@@ -189,7 +189,7 @@ class GroupActivity:
 
 @dataclass(frozen=True)
 class DictionaryQuality:
-    """Quality numbers on the score split (method §6)."""
+    """Quality numbers on the score split."""
 
     fve: dict[str, float]
     """Fraction of variance explained, by model."""

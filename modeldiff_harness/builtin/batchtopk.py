@@ -1,4 +1,8 @@
-"""Dictionary learner `batchtopk`: a BatchTopK crosscoder with sparse gradients (method §2)."""
+"""Dictionary learner `batchtopk`: a BatchTopK crosscoder with sparse gradients.
+
+Bussmann et al. 2024 (arXiv 2412.06410) for BatchTopK, Minder et al. 2025 (arXiv 2504.02922) for the
+crosscoder.
+"""
 
 from __future__ import annotations
 

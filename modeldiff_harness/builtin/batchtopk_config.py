@@ -11,7 +11,7 @@ __all__ = ["BatchTopKConfig"]
 
 @dataclass(frozen=True)
 class BatchTopKConfig:
-    """Settings of `batchtopk`; the defaults trained well at 50–70 k tokens (method §10)."""
+    """Settings of `batchtopk`; the defaults trained well at 50–70 k tokens."""
 
     n_latents: int = 2304
     k: int = 32

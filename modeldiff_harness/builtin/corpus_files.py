@@ -28,5 +28,8 @@ def text(path: str = "") -> list[Document]:
 
 def _path(path: str, corpus: str) -> Path:
     if not path:
-        raise UsageError(f"corpus {corpus} needs a path.", hint=f"Write --corpus {corpus}:FILE.")
+        raise UsageError(
+            f"corpus {corpus} needs a path.",
+            hint=f"Write --corpus {corpus} --corpus_args path=FILE.",
+        )
     return Path(path).expanduser()

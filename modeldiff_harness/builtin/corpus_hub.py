@@ -22,7 +22,9 @@ def create(
 ) -> list[Document]:
     """Read the first `limit` rows (10,000 by default); `column` names the text or chat column."""
     if not path:
-        raise UsageError("corpus hub needs a data set.", hint="Write --corpus hub:ORG/NAME.")
+        raise UsageError(
+            "corpus hub needs a data set.", hint="Write --corpus hub --corpus_args path=ORG/NAME."
+        )
     return read_hub(
         path,
         name=name,

@@ -1,4 +1,4 @@
-"""Latent scorer `delta_norm`: how a latent's decoder is divided between models (method §4).
+"""Latent scorer `delta_norm`: how a latent's decoder is divided between models (arXiv 2504.02922).
 
 Columns, with a and b in the dictionary's canonical order:
     delta_norm[a|b]        Δnorm in normalised space: 0 = a only, ½ = equal, 1 = b only

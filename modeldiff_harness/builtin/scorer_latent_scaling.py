@@ -1,4 +1,4 @@
-"""Latent scorer `latent_scaling`: how much of a latent each model needs (method §5).
+"""Latent scorer `latent_scaling`: how much of a latent each model needs (arXiv 2504.02922).
 
 Minder et al. (2025) ask, for a latent of model `own` with direction v = d^own, which factor β of
 f·v best explains a target in each model: β = Σ f⟨Y, v⟩ / (‖v‖² Σ f²), no intercept.  Targets of

@@ -81,7 +81,7 @@ class _RichProgress:
             self._bars.start()
         self._open += 1
         task = self._bars.add_task(
-            title, total=total, completed=done, unit=unit, rate="", remark=""
+            title, total=total, completed=int(done), unit=unit, rate="", remark=""
         )
         return _RichTask(self._bars, task, self)
 

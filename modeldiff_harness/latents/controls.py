@@ -1,4 +1,4 @@
-"""Cheap explanations that must stand beside the latents (method §2, "other learners")."""
+"""Cheap explanations that must stand beside the latents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters, loss terms and sparse gradients of a BatchTopK crosscoder (method §2).
+"""Parameters, loss terms and sparse gradients of a BatchTopK crosscoder (arXiv 2504.02922).
 
 All views lie side by side: C = Σ_v D_v columns, so that one matrix product encodes every view.
 """

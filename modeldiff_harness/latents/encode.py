@@ -90,7 +90,7 @@ def pre_activations(weights: InferenceWeights, acts: Sequence[Tensor]) -> Tensor
 
 
 def encode(dictionary: TrainedDictionary | InferenceWeights, acts: Sequence[Tensor]) -> Codes:
-    """Return the codes of normalised activations: active where ReLU(h)·w > θ (method §2)."""
+    """Return the codes of normalised activations: active where ReLU(h)·w > θ."""
     weights = _weights(dictionary, acts)
     return threshold_codes(weights, pre_activations(weights, acts))
 

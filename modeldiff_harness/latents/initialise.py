@@ -1,4 +1,4 @@
-"""First weights of a crosscoder (method §2)."""
+"""First weights of a crosscoder."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Matching the null twin: as far from the reference as the model it stands in for.
 
 A null run says what a difference of this size looks like when nothing meaningful changed; a twin
-that moved less would let everything pass, one that moved more would hide everything (method §10).
+that moved less would let everything pass, one that moved more would hide everything.
 """
 
 from __future__ import annotations

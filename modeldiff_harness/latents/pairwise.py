@@ -22,7 +22,7 @@ OrderedPair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Guards:
-    """What a latent must have before a threshold may say anything about it (method §5)."""
+    """What a latent must have before a threshold may say anything about it."""
 
     min_active_tokens: int = 100
     min_active_documents: int = 10

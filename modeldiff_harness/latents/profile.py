@@ -70,7 +70,7 @@ def profile(
     Fisher's and descriptive since latents are not independent; q by Benjamini–Hochberg within the
     7 classes and within the 30 capabilities, over rows with a latent.  N of a model counts all its
     specific latents, uninterpretable ones too.  Rows speak of the share of model-specific latents
-    labelled X, not of how well a model does X (statistics §5).
+    labelled X, not of how well a model does X.
 
     Raises UsageError when no dictionary is given, a rule was not run, or a specific latent has no
     label.

@@ -1,4 +1,4 @@
-"""Quality of a dictionary on held-out tokens: FVE, L0, dead and dense shares (method §6)."""
+"""Quality of a dictionary on held-out tokens: FVE, L0, dead and dense shares."""
 
 from __future__ import annotations
 

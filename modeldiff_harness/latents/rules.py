@@ -93,7 +93,7 @@ class PublishedRule:
 
 @dataclass(frozen=True)
 class CalibratedRule:
-    """Thresholds from the run's own shared latents (method §5, §10).
+    """Thresholds from the run's own shared latents.
 
     Over the eligible latents, the shared mode c of the dominance is the median of the shortest
     half (the shorth) and its width s is 1.4826 × the median absolute distance from c; margin =
@@ -134,7 +134,7 @@ class CalibratedRule:
 
 @dataclass(frozen=True)
 class AboveNullRule:
-    """Thresholds from a null run of identical settings, side by side (method §10).
+    """Thresholds from a null run of identical settings, side by side.
 
     Dominance must exceed the run's own mode by more than the LARGEST excess over its mode that
     any eligible latent of the null run shows on the same side, and by `min_margin` at least (so

@@ -1,4 +1,4 @@
-"""The inference threshold θ: one number on f·w under which the mean L0 is k (method §2, item 3)."""
+"""The inference threshold θ: one number on f·w under which the mean L0 is k (arXiv 2412.06410)."""
 
 from __future__ import annotations
 

@@ -26,7 +26,12 @@ def default_dtype(device: str) -> str:
 
 
 def identify(
-    ref: ModelRef, *, dtype: str = "float32", cache_dir: Path, offline: bool = False
+    ref: ModelRef,
+    *,
+    dtype: str = "float32",
+    cache_dir: Path,
+    offline: bool = False,
+    trust_remote_code: bool = False,
 ) -> ModelIdentity:
     """Return the identity of `ref` run in `dtype`.
 
@@ -39,7 +44,7 @@ def identify(
     """
     located = locate(ref, cache_dir=cache_dir, offline=offline)
     cache = DigestCache(cache_dir)
-    facts = _facts(located, cache, offline)
+    facts = _facts(located, cache, offline, trust_remote_code)
     adapter_digest = None
     if ref.adapter is not None:
         adapter_digest = digest_adapter(locate_adapter(ref, offline=offline), cache)
@@ -55,11 +60,13 @@ def identify(
     )
 
 
-def _facts(located: LocatedModel, cache: DigestCache, offline: bool) -> dict[str, Any]:
+def _facts(
+    located: LocatedModel, cache: DigestCache, offline: bool, trust_remote_code: bool
+) -> dict[str, Any]:
     """Return what configuration and tokenizer say; remembered for folders on this machine."""
 
     def compute() -> str:
-        return json.dumps(_read_facts(located, offline), sort_keys=True)
+        return json.dumps(_read_facts(located, offline, trust_remote_code), sort_keys=True)
 
     if located.commit is not None:
         return dict(json.loads(compute()))
@@ -69,15 +76,18 @@ def _facts(located: LocatedModel, cache: DigestCache, offline: bool) -> dict[str
     return dict(json.loads(cache.get(f"facts {version}", files, compute)))
 
 
-def _read_facts(located: LocatedModel, offline: bool) -> dict[str, Any]:
+def _read_facts(located: LocatedModel, offline: bool, trust_remote_code: bool) -> dict[str, Any]:
     from transformers import AutoConfig
 
     with hub_errors(located.source, offline) if located.commit else _plain_errors(located.source):
         config = AutoConfig.from_pretrained(
-            located.load_from, revision=located.commit, local_files_only=offline
+            located.load_from,
+            revision=located.commit,
+            local_files_only=offline,
+            trust_remote_code=trust_remote_code,
         )
     text = config.get_text_config()
-    tokenizer = load_tokenizer(located, offline=offline)
+    tokenizer = load_tokenizer(located, offline=offline, trust_remote_code=trust_remote_code)
     template = template_of(tokenizer)
     return {
         "architecture": (config.architectures or [type(config).__name__])[0],
@@ -89,8 +99,10 @@ def _read_facts(located: LocatedModel, offline: bool) -> dict[str, Any]:
     }
 
 
-def load_tokenizer(located: LocatedModel, *, offline: bool = False) -> Any:
-    """Return the tokenizer of a located model, padding on the left, without remote code."""
+def load_tokenizer(
+    located: LocatedModel, *, offline: bool = False, trust_remote_code: bool = False
+) -> Any:
+    """Return the tokenizer of a located model, padding on the left."""
     from transformers import AutoTokenizer
 
     with hub_errors(located.source, offline) if located.commit else _plain_errors(located.source):
@@ -99,7 +111,7 @@ def load_tokenizer(located: LocatedModel, *, offline: bool = False) -> Any:
             revision=located.commit,
             local_files_only=offline,
             padding_side="left",
-            trust_remote_code=False,
+            trust_remote_code=trust_remote_code,
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -78,14 +78,19 @@ class ModelPool:
         device: str = "cpu",
         cache_dir: Path,
         offline: bool = False,
+        trust_remote_code: bool = False,
         max_loaded: int = 1,
     ) -> None:
-        """Remember `refs` by name; nothing is opened.  `dtype` None: by device."""
+        """Remember `refs` by name; nothing is opened.  `dtype` None: by device.
+
+        `trust_remote_code` runs code that comes with a checkpoint: only on the user's word.
+        """
         self.refs = dict(refs)
         self.dtype = dtype or default_dtype(device)
         self.device = device
         self.cache_dir = cache_dir
         self.offline = offline
+        self._trust_remote_code = trust_remote_code
         self._max_loaded = max_loaded
         self._open: OrderedDict[str, _OpenBase] = OrderedDict()
         self._located: dict[str, LocatedModel] = {}
@@ -115,7 +120,11 @@ class ModelPool:
         """Return what `name` is, by content, without loading weights."""
         if name not in self._identities:
             self._identities[name] = identify(
-                self.ref(name), dtype=self.dtype, cache_dir=self.cache_dir, offline=self.offline
+                self.ref(name),
+                dtype=self.dtype,
+                cache_dir=self.cache_dir,
+                offline=self.offline,
+                trust_remote_code=self._trust_remote_code,
             )
         return self._identities[name]
 
@@ -124,7 +133,9 @@ class ModelPool:
         located = self._locate(name)
         key = f"{located.load_from}@{located.commit}"
         if key not in self._tokenizers:
-            tokenizer = load_tokenizer(located, offline=self.offline)
+            tokenizer = load_tokenizer(
+                located, offline=self.offline, trust_remote_code=self._trust_remote_code
+            )
             if self._template is not None:
                 tokenizer.chat_template = self._template.text
             self._tokenizers[key] = tokenizer
@@ -202,7 +213,11 @@ class ModelPool:
     def _load(self, located: LocatedModel) -> nn.Module:
         from transformers import AutoConfig, AutoModelForCausalLM
 
-        given: dict[str, Any] = {"revision": located.commit, "local_files_only": self.offline}
+        given: dict[str, Any] = {
+            "revision": located.commit,
+            "local_files_only": self.offline,
+            "trust_remote_code": self._trust_remote_code,
+        }
         try:
             with hub_errors(located.source, self.offline) if located.commit else _no_hub():
                 config = AutoConfig.from_pretrained(located.load_from, **given)
@@ -212,7 +227,6 @@ class ModelPool:
                     located.load_from,
                     dtype=_DTYPES[self.dtype],
                     use_safetensors=True,
-                    trust_remote_code=False,
                     **given,
                 )
             model = model.to(self.device).eval().requires_grad_(False)

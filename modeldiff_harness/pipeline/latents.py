@@ -56,7 +56,8 @@ class LatentStages:
         """Return what the arm needs of disk and memory, from sizes that are known."""
         tokens = self.context.config.latents.max_tokens
         width = self.context.identity(self.context.baseline, self.context.harvest_dtype).width
-        per_model = tokens * width * 4 / 2**30
+        item = 2 if self.context.config.latents.stored_dtype == "bfloat16" else 4
+        per_model = tokens * width * item / 2**30
         models = len(self.harvests) + sum(m.null is not None for m in self.members)
         latents = self.context.config.latents.learner_config.get("n_latents", 0)
         weights = latents * width * 2 * 2 * 4 * 3 / 2**30  # encoder, decoder; two models; + Adam

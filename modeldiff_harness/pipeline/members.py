@@ -230,7 +230,14 @@ def harvest_stage(
     def make(runtime: Runtime) -> HarvestedActivations:
         scale = 1.0 if match is None else match.value().adapter_scale
         models = SourceModels((model,), context.rescaled_pool(model, scale))
-        return harvest(source.build(), models, corpus.value(), sites, runtime=runtime)
+        return harvest(
+            source.build(),
+            models,
+            corpus.value(),
+            sites,
+            dtype=context.config.latents.stored_dtype,
+            runtime=runtime,
+        )
 
     tokens = f"≤ {context.config.latents.max_tokens:,} tokens"
     return Stage(
@@ -243,6 +250,7 @@ def harvest_stage(
             "model": context.identity_recipe(model, context.harvest_dtype),
             "sites": list(sites),
             "source": source.recipe(),
+            "stored_dtype": context.config.latents.stored_dtype,
             "versions": context.versions("transformers", "torch"),
         },
         inputs=(corpus, *([match] if match else [])),

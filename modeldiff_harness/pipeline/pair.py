@@ -131,6 +131,7 @@ class PairContext:
             dtype=dtype,
             cache_dir=self.cache_dir,
             offline=self.config.runtime.offline,
+            trust_remote_code=self.config.runtime.trust_remote_code,
         )
 
     def identity_recipe(self, name: str, dtype: str) -> dict[str, str | None]:
@@ -195,6 +196,7 @@ class PairContext:
             device=self.device,
             cache_dir=self.cache_dir,
             offline=self.config.runtime.offline,
+            trust_remote_code=self.config.runtime.trust_remote_code,
         )
 
     def close(self) -> None:

@@ -34,7 +34,8 @@ def import_battles(
             what = "no importer recognises" if not found else f"{' and '.join(found)} recognise"
             raise UsageError(
                 f"{what} {path}.",
-                hint=f"Name one with --battle_format: {', '.join(sorted(importers))}.",
+                hint="Name one as preferences.battle_format in --config: "
+                f"{', '.join(sorted(importers))}.",
             )
         format = found[0]
     if format not in importers:

@@ -50,7 +50,7 @@ def rank(
     smoke: bool = False,
     runtime: Runtime,
 ) -> PreferenceDeltas:
-    """Fit the pair's battles (statistics.md §2): Elo deltas, candidate - baseline.
+    """Fit the pair's battles: Elo deltas, candidate - baseline.
 
     Battles of other models are ignored and counted in `flags`; invalid ones are counted and never
     ties.  Intervals are by `cluster_id`, else by prompt.  Without answers or style counts the parts

@@ -123,7 +123,7 @@ def planted_scores(
 
 
 def scores_from_norms(norms: Mapping[str, ArrayLike], **more: object) -> LatentScores:
-    """Build scores whose Δnorm columns follow from decoder norms by model (method §4)."""
+    """Build scores whose Δnorm columns follow from decoder norms by model."""
     models = tuple(norms)
     norm_L = {model: np.atleast_1d(np.asarray(values, float)) for model, values in norms.items()}
     delta_norm: dict[tuple[str, str], ArrayLike] = {}

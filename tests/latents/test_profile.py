@@ -64,7 +64,7 @@ def row(found: CapabilityProfile, key: str) -> ProfileRow:
 
 
 def test_the_papers_categories_with_their_honest_intervals() -> None:
-    """Statistics §5: +32.8 % of 19 against 18 is −25 to +136 %; 1 against 4 is hidden."""
+    """Known: +32.8 % of 19 against 18 is −25 to +136 %; 1 against 4 is hidden."""
     baseline = {"refusal": 18, "hallucination_detection": 4, "code_generation": 30, None: 60}
     candidate = {"refusal": 19, "hallucination_detection": 1, "code_generation": 17, None: 52}
     found = run(via_base(baseline, candidate))

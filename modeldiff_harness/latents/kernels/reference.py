@@ -1,4 +1,4 @@
-"""The step's pieces in plain torch: CSR products over the active entries (method §2, item 6)."""
+"""The step's pieces in plain torch: CSR products over the active entries."""
 
 from __future__ import annotations
 
