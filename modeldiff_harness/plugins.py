@@ -16,6 +16,7 @@ import os
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,12 @@ def _source_digest(registered: Registered) -> str:
     name = factory.partition(":")[0] if isinstance(factory, str) else factory.__module__
     if registered.distribution != OWN_DISTRIBUTION:
         name = name.split(".")[0]
+    return _module_digest(name)
+
+
+@cache
+def _module_digest(name: str) -> str:
+    """Return a digest of a module's source, as it was when this process first asked."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         return "unknown"

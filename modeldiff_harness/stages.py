@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -144,11 +144,13 @@ class Stage(Generic[A]):
         return self.runner.store.folder(self.verb, self.key)
 
 
-def source_digest(modules: Sequence[str]) -> str | None:
+@cache
+def source_digest(modules: tuple[str, ...]) -> str | None:
     """Return a digest over the source of the harness's `modules`; None for a released install.
 
     A released version's code is named by its version; in an editable install the source itself
-    must speak.  A package name stands for all modules below it.
+    must speak, as it was when this process first asked.  A package name stands for all modules
+    below it.
     """
     from modeldiff_harness import __version__
     from modeldiff_harness.plugins import own_source_is_editable
