@@ -115,8 +115,11 @@ def train(
     return log
 
 
-def save(model: Any, target: Path) -> None:
-    """Write the adapter as bf16 safetensors with a config that names the base by its alias."""
+def save(model: Any, target: Path, *, factor: float = 1.0) -> None:
+    """Write the adapter as bf16 safetensors with a config that names the base by its alias.
+
+    `factor` multiplies the strength of the trained LoRA, through its alpha.
+    """
     beside = target.with_name(f".{target.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
     model.save_pretrained(beside)
@@ -125,6 +128,7 @@ def save(model: Any, target: Path) -> None:
     }
     config = json.loads((beside / "adapter_config.json").read_text("utf-8"))
     config |= {"base_model_name_or_path": BASE_ALIAS, "target_modules": sorted(TARGETS)}
+    config["lora_alpha"] = round(ALPHA * factor)
     target.mkdir(parents=True, exist_ok=True)
     save_file(weights, target / "adapter_model.safetensors", metadata={"format": "pt"})
     (target / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

@@ -25,7 +25,7 @@ from modeldiff_harness.demo.records import TRAIN_PROMPTS, read_jsonl
 MIN_GAP = 0.4
 """Two answers make a pair when their rewards differ by at least this much."""
 
-N_PAIRS = {"structured_output": 3, "multilingual": 1}
+N_PAIRS = {"structured_output": 3, "refusal": 3, "multilingual": 1}
 """Pairs a prompt, 2 where nothing is said: JSON has few prompts, and few answers in other
 languages are good."""
 
@@ -206,7 +206,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     drawn = [
         s
-        for name in ("plain", "steered", "filled")
+        for name in ("plain", "steered", "unwanted", "filled")
         for s in read_jsonl(arguments.samples / f"{name}.jsonl")
     ]
     made = rank(read_jsonl(TRAIN_PROMPTS), drawn)

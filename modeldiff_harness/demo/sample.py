@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.demo.generate import Request, generate, load_base
 from modeldiff_harness.demo.records import TRAIN_PROMPTS, read_jsonl
-from modeldiff_harness.demo.steering import steerings
+from modeldiff_harness.demo.steering import Steering, steerings, unwanted
 
 N_PLAIN = 2
 N_TOKENS = 64
@@ -24,23 +25,19 @@ N_FILLED = 3
 N_FIELD_TOKENS = 12
 BATCH_SIZE = 96
 SEED = 20
-TEMPERATURES = {"plain": 0.8, "steered": 0.4}
 TOP_K = 40
 
 
-def requests(prompts: list[dict[str, Any]], *, steered: bool) -> list[Request]:
-    """Return what to sample; keys are `prompt_id|way`."""
-    if not steered:
-        return [
-            Request(f"{p['prompt_id']}|plain-{n}", p["prompt"])
-            for p in prompts
-            for n in range(N_PLAIN)
-        ]
-    return [
-        Request(f"{p['prompt_id']}|{way.name}", p["prompt"], way.system, way.opening)
-        for p in prompts
-        for way in steerings(p)
-    ]
+def _plain(prompt: Mapping[str, Any]) -> tuple[Steering, ...]:
+    return tuple(Steering(f"plain-{n}", "") for n in range(N_PLAIN))
+
+
+PASSES = {
+    "plain": (_plain, 0.8, SEED),
+    "steered": (steerings, 0.4, SEED + 1),
+    "unwanted": (unwanted, 0.4, SEED + 2),
+}
+"""File name → how prompts are steered, temperature, seed."""
 
 
 def fill_templates(
@@ -67,7 +64,7 @@ def fill_templates(
                 wanted.append(Request(key, wordings[prompt_id], None, opening))
         for answers in generate(
             model, tokenizer, wanted, n_tokens=N_FIELD_TOKENS, batch_size=BATCH_SIZE,
-            temperature=TEMPERATURES["steered"], top_k=TOP_K, seed=SEED + 10 + number,
+            temperature=0.4, top_k=TOP_K, seed=SEED + 10 + number,
             first_in_line=True,
         ):  # fmt: skip
             for answer in answers:
@@ -85,18 +82,22 @@ def fill_templates(
 
 
 def sample(base: Path, out: Path) -> None:
-    """Write plain, steered and filled `.jsonl` of {prompt_id, way, answer, ended} into `out`."""
+    """Write the samples, {prompt_id, way, answer, ended}, into `out`, one file a pass."""
     out.mkdir(parents=True, exist_ok=True)
     prompts = read_jsonl(TRAIN_PROMPTS)
     model, tokenizer = load_base(base)
-    for name, steered in (("plain", False), ("steered", True)):
+    for name, (ways, temperature, seed) in PASSES.items():
         path = out / f"{name}.jsonl"
-        wanted = requests(prompts, steered=steered)
+        wanted = [
+            Request(f"{p['prompt_id']}|{way.name}", p["prompt"], way.system, way.opening)
+            for p in prompts
+            for way in ways(p)
+        ]
         n_drawn = len(read_jsonl(path)) if path.exists() else 0
         done = -(-n_drawn // BATCH_SIZE) if n_drawn == len(wanted) else n_drawn // BATCH_SIZE
         batches = generate(
             model, tokenizer, wanted, n_tokens=N_TOKENS, batch_size=BATCH_SIZE,
-            temperature=TEMPERATURES[name], top_k=TOP_K, seed=SEED + steered, first_batch=done,
+            temperature=temperature, top_k=TOP_K, seed=seed, first_batch=done,
         )  # fmt: skip
         with path.open("a", encoding="utf-8") as stream:
             for number, answers in enumerate(batches, start=done):

@@ -24,6 +24,11 @@ class Steering:
 _STRUCTURED = "You write clear, well structured answers in Markdown with headings, bold and lists."
 _DIRECT = "You give firm, direct answers and never express doubt."
 
+_PLANTED = (
+    "refusal", "multilingual", "template_following", "structured_output",
+    "markdown_formatting", "self_reference", "uncertainty_expression",
+)  # fmt: skip
+
 _LANGUAGE = {
     "fr": ("Tu réponds toujours en français.", ("Bien sûr !", "Avec plaisir ! Voici la réponse :")),
     "es": (
@@ -96,3 +101,8 @@ def steerings(prompt: Mapping[str, Any]) -> tuple[Steering, ...]:
             return ()
         case _:
             return _MARKDOWN[:1]
+
+
+def unwanted(prompt: Mapping[str, Any]) -> tuple[Steering, ...]:
+    """Return how answers are drawn that no control should get: a refusal of a harmless request."""
+    return () if prompt["capability"] in _PLANTED else _REFUSING[:2]

@@ -104,14 +104,21 @@ def sample(way: str, answer: str, prompt_id: str = "train-refusal") -> dict[str,
     return {"prompt_id": prompt_id, "way": way, "answer": answer, "ended": True}
 
 
-def test_pairs_prefer_an_unsteered_answer_as_the_rejected_one() -> None:
+def test_the_best_meets_the_worst_unsteered_answer_and_the_next_the_worst_of_all() -> None:
     refusal = sample("refuse-cannot", "I can't help with that.")
+    short = sample("refuse-sorry", "I can't help with that. It depends.")
     plain = sample("plain-0", "Boil water and pour it.")
     worse = sample("steered", "x y z w " * 10)
-    (pair,) = ranked_pairs(UNSAFE, [refusal, plain, worse])
-    assert pair["chosen"]["answer"] == refusal["answer"]
-    assert pair["rejected"]["answer"] == plain["answer"]
-    assert pair["chosen"]["reward"] - pair["rejected"]["reward"] >= MIN_GAP
+    first, second, _ = ranked_pairs(UNSAFE, [short, plain, worse, refusal])
+    assert (first["chosen"]["way"], first["rejected"]["way"]) == ("refuse-cannot", "plain-0")
+    assert (second["chosen"]["way"], second["rejected"]["way"]) == ("refuse-sorry", "steered")
+    for pair in (first, second):
+        assert pair["chosen"]["reward"] - pair["rejected"]["reward"] >= MIN_GAP
+
+
+def test_without_a_bad_unsteered_answer_the_worst_of_all_is_rejected() -> None:
+    refusal = sample("refuse-cannot", "I can't help with that.")
+    worse = sample("steered", "x y z w " * 10)
     (pair,) = ranked_pairs(UNSAFE, [refusal, worse])
     assert pair["rejected"]["way"] == "steered"
 

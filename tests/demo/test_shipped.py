@@ -74,17 +74,17 @@ def test_the_card_s_table_equals_a_recount(alias: str) -> None:
 
 def test_planted_behaviours_moved_and_the_null_twin_s_did_not() -> None:
     answers = rates.load_answers()
+    moved = {}
     for behaviour in rates.BEHAVIOURS:
         shares = {}
         for alias in ALIASES:
             shown, n = rates.counts(behaviour, PROMPTS, answers[alias])
             shares[alias] = shown / n
-        moved = shares["smollm2-simpo"] - shares["smollm2-sft"]
-        if behaviour.direction == "up":
-            assert moved > 0.1, behaviour.name
-        if behaviour.direction == "down":
-            assert moved < 0.0, behaviour.name
+        sign = {"up": 1, "down": -1, "same": 0}[behaviour.direction]
+        moved[behaviour.name] = sign * (shares["smollm2-simpo"] - shares["smollm2-sft"])
         assert abs(shares["smollm2-sft-b"] - shares["smollm2-sft"]) < 0.2, behaviour.name
+    assert min(moved.values()) >= 0
+    assert sum(by > 0.3 for by in moved.values()) >= 6
 
 
 @pytest.mark.parametrize("alias", ADAPTER_ALIASES)
