@@ -35,8 +35,8 @@ N_TOKENS = 40
 FACTOR = 1.5
 """The trained LoRA is stored at this multiple of its strength.
 
-As trained, it moves the middle of the stack by 2 % of its energy on its own answers, too little for
-a small dictionary to find; at 1.5 by 4 %, with readable text. At 2 and 3 controls and text suffer.
+As trained, it moves the middle of the stack by 2 % of its energy on its own answers, too little
+for a small dictionary to find; at 1.5 by 3.5 %, with readable text. Beyond, controls suffer.
 """
 
 
