@@ -189,18 +189,18 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "showcase": {
         "dtype": "bfloat16",
         "apply_chat_template": True,
-        "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 100},
-        "preferences": {"max_new_tokens": 96},
+        "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 40},
+        "preferences": {"max_new_tokens": 72},
         "latents": {
             "dtype": "float32",
             "sites": ["resid_post.15"],
             "max_tokens": 150_000,
             "context": 256,
-            "learner_config": {**_SMALL_LEARNER, "steps": 1500, "lr": 2e-3},
+            "learner_config": {**_SMALL_LEARNER, "steps": 800},
             "replicates": 3,
             "rule": "above_null",
-            "min_active_tokens": 60,
-            "min_active_documents": 8,
+            "min_active_tokens": 40,
+            "min_active_documents": 5,
         },
     },
     "standard": {
