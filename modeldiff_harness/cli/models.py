@@ -15,10 +15,10 @@ __all__ = ["models"]
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def models(as_json: bool) -> None:
     """List model aliases with where they come from, their base and their null twin."""
-    from modeldiff_harness.pipeline.pair import model_registry
+    from modeldiff_harness.models.registry import load_model_registry
     from modeldiff_harness.plugins import load_registry
 
-    registry = model_registry(load_registry())
+    registry = load_model_registry(load_registry())
     refs = registry.aliases()
     if as_json:
         print_json([dataclasses.asdict(ref) for ref in refs.values()])

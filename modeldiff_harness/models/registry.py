@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,8 +14,10 @@ import yaml
 
 from modeldiff_harness.artifacts import ModelRef
 from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.plugins import Registry
+from modeldiff_harness.store import default_data_folder
 
-__all__ = ["PACKAGED_ALIASES", "ModelRegistry", "read_alias_file"]
+__all__ = ["PACKAGED_ALIASES", "ModelRegistry", "load_model_registry", "read_alias_file"]
 
 PACKAGED_ALIASES: Mapping[str, ModelRef] = {
     ref.name: ref
@@ -140,6 +143,17 @@ class ModelRegistry:
             null_twin=None,
             summary="",
         )
+
+
+def load_model_registry(registry: Registry) -> ModelRegistry:
+    """Return all aliases: packaged, of plugins, and of the user's `aliases.yaml`."""
+    aliases = {
+        found.component.name: registry.choose("model_aliases", found.component.name).build()
+        for found in registry.all("model_aliases")
+    }
+    given = os.environ.get("MDH_ALIASES")
+    file = Path(given) if given else default_data_folder() / "aliases.yaml"
+    return ModelRegistry(aliases, file if given or file.exists() else None)
 
 
 def _local_ref(name: str, path: Path) -> ModelRef:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,27 +13,16 @@ from modeldiff_harness.artifacts import ModelIdentity, ModelRef, PairReport
 from modeldiff_harness.config import RunConfig
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.models.identity import default_dtype, identify
-from modeldiff_harness.models.registry import ModelRegistry
+from modeldiff_harness.models.registry import load_model_registry
 from modeldiff_harness.plugins import Registry
 from modeldiff_harness.stages import StageRunner
-from modeldiff_harness.store import Store, default_data_folder
+from modeldiff_harness.store import Store
 
 if TYPE_CHECKING:
     from modeldiff_harness.models.loading import ModelPool
     from modeldiff_harness.models.templates import ChatTemplate
 
-__all__ = ["PairContext", "model_registry"]
-
-
-def model_registry(registry: Registry) -> ModelRegistry:
-    """Return all aliases: packaged, of plugins, and of the user's `aliases.yaml`."""
-    aliases = {
-        found.component.name: registry.choose("model_aliases", found.component.name).build()
-        for found in registry.all("model_aliases")
-    }
-    given = os.environ.get("MDH_ALIASES")
-    file = Path(given) if given else default_data_folder() / "aliases.yaml"
-    return ModelRegistry(aliases, file if given or file.exists() else None)
+__all__ = ["PairContext"]
 
 
 @dataclass
@@ -66,7 +54,7 @@ class PairContext:
     @cached_property
     def refs(self) -> dict[str, ModelRef]:
         """Return every model of the run by name: the pair, the base and the null twin."""
-        aliases = model_registry(self.registry)
+        aliases = load_model_registry(self.registry)
         if not all(self.config.pair):
             raise UsageError(
                 "which pair?", hint="Write --pair BASELINE,CANDIDATE; see `mdh models`."
@@ -82,7 +70,7 @@ class PairContext:
         """Name of the common ancestor: as configured, else the one both aliases name."""
         if self.config.base is not None:
             return self.config.base
-        aliases = model_registry(self.registry)
+        aliases = load_model_registry(self.registry)
         named = {aliases.resolve(name).base for name in self.config.pair} - {None}
         if len(named) != 1:
             return None
@@ -96,7 +84,7 @@ class PairContext:
             return None
         if self.config.null_twin is not None:
             return self.baseline
-        aliases = model_registry(self.registry)
+        aliases = load_model_registry(self.registry)
         for name in self.config.pair:
             twin = aliases.resolve(name).null_twin
             if twin is not None and twin not in self.config.pair:
@@ -110,7 +98,7 @@ class PairContext:
             return None
         if self.config.null_twin is not None:
             return self.config.null_twin
-        return model_registry(self.registry).resolve(self.twinned).null_twin
+        return load_model_registry(self.registry).resolve(self.twinned).null_twin
 
     @cached_property
     def dtype(self) -> str:
