@@ -170,7 +170,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         },
     },
     "demo": {
-        "dtype": "bfloat16",
+        "dtype": "float32",
         "apply_chat_template": True,
         "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 40},
         "preferences": {"max_new_tokens": 72},
@@ -187,7 +187,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         },
     },
     "showcase": {
-        "dtype": "bfloat16",
+        "dtype": "float32",
         "apply_chat_template": True,
         "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 40},
         "preferences": {"max_new_tokens": 72},
