@@ -11,7 +11,7 @@ from modeldiff_harness.store import default_store_folder
 __all__ = ["doctor"]
 
 
-@click.command()
+@click.command(short_help="Check this machine and what is installed.")
 @click.option("--offline", is_flag=True, help="Do not look at the Hub.")
 def doctor(offline: bool) -> None:
     """Check versions, device, memory, store, network and keys (named, never shown)."""

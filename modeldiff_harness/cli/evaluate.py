@@ -14,7 +14,7 @@ from modeldiff_harness.cli.progress import console_progress
 __all__ = ["evaluate"]
 
 
-@click.command(cls=ListCommand)
+@click.command(cls=ListCommand, short_help="Compare two models, all three arms.")
 @run_options
 @click.option("--plan", is_flag=True, help="Print stages, cost and what is there; run nothing.")
 @click.option(

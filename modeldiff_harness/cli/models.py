@@ -11,7 +11,7 @@ from modeldiff_harness.cli.printing import print_json, print_table
 __all__ = ["models"]
 
 
-@click.command()
+@click.command(short_help="List model aliases.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def models(as_json: bool) -> None:
     """List model aliases with where they come from, their base and their null twin."""

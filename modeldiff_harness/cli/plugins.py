@@ -12,7 +12,7 @@ from modeldiff_harness.plugins import OWN_DISTRIBUTION, Registered, load_registr
 __all__ = ["plugins"]
 
 
-@click.command()
+@click.command(short_help="List what is installed, and what is broken.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @click.option("--kind", help="Only this kind.")
 def plugins(as_json: bool, kind: str | None) -> None:

@@ -77,8 +77,8 @@ def print_plan(plan: Plan) -> None:
 
 def print_stages(stages: Sequence[Stage[Any]]) -> None:
     """Print where the artifacts of finished stages lie."""
-    rows = [(s.verb, s.title, s.key[:12], str(s.folder())) for s in stages]
-    print_table("", ("stage", "what", "key", "folder"), rows)
+    for stage in stages:
+        click.echo(f"{stage.verb:<9} {printable(stage.title)}\n  {stage.folder()}")
 
 
 def print_report(report: Report, folder: Path, output_format: str) -> None:

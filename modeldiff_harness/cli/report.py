@@ -12,7 +12,7 @@ from modeldiff_harness.store import default_data_folder, resolve_run_folder, wri
 __all__ = ["report"]
 
 
-@click.command()
+@click.command(short_help="Show a finished run's report again.")
 @click.argument("run", default="latest")
 @click.option(
     "--format",

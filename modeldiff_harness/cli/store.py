@@ -35,7 +35,7 @@ def verify(fix: bool) -> None:
     click.echo(f"removed {len(damaged)} damaged objects.")
 
 
-@click.command()
+@click.command(short_help="Remove objects that no run names.")
 @click.option("--dry_run", is_flag=True, help="Only say what would go.")
 def gc(dry_run: bool) -> None:
     """Remove objects that no run names and leftovers of broken-off work."""

@@ -11,7 +11,7 @@ from modeldiff_harness.cli.printing import print_json, print_table
 __all__ = ["tasks"]
 
 
-@click.command()
+@click.command(short_help="List what --tasks understands.")
 @click.argument("pattern", default="")
 @click.option("--include_path", multiple=True, help="Folders with more lm-eval tasks.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")

@@ -105,7 +105,8 @@ def test_every_stage_has_a_command_that_shows_where_its_objects_lie(verb, finish
 
 @pytest.mark.parametrize("output_format", ["terminal", "json", "md", "html"])
 def test_a_finished_report_is_shown_again(output_format, finished, mdh):
-    said = mdh("report", "latest", "--format", output_format)
+    run = re.search(r"report: (.*)/report.html", finished.said.out)[1]
+    said = mdh("report", run, "--format", output_format)
     assert said.code == 0, said.err
     begins = {"terminal": "─", "json": "{", "md": "# ", "html": "<!doctype html"}[output_format]
     assert said.out.lstrip().lower().startswith(begins)
