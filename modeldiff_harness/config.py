@@ -86,6 +86,9 @@ class LatentConfig:
     own_answers: bool = True
     """Add both models' answers to the shipped corpus prompts: without them little is found."""
     own_answer_tokens: int = 72
+    """Longest of these answers."""
+    splits: dict[str, float] = field(default_factory=dict)
+    """Shares of the prompts for train, calibrate, score, label_test; empty: 0.6, 0.1, 0.2, 0.1."""
     max_tokens: int = 1_000_000
     context: int = 1024
     learner: str = "batchtopk"
@@ -151,6 +154,8 @@ class RunConfig:
 _PROBES = ("mdh_template", "mdh_structured", "mdh_refusal", "mdh_multilingual",
            "mdh_self_reference", "mdh_math", "mdh_extraction")  # fmt: skip
 _REAL = ("arc_easy_offline", "piqa_offline", "csqa_offline", "mmlu_high_school_geography_offline")
+_TESTABLE = {"train": 0.5, "calibrate": 0.06, "score": 0.22, "label_test": 0.22}
+"""Splits of a small corpus: without enough held-out prompts no label can be confirmed."""
 _SMALL_LEARNER = {
     "n_latents": 2304, "k": 32, "steps": 600, "batch_tokens": 1024, "lr": 4e-3, "delta_weight": 3.0,
 }  # fmt: skip
@@ -172,13 +177,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "demo": {
         "dtype": "float32",
         "apply_chat_template": True,
-        "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 40},
-        "preferences": {"max_new_tokens": 72},
+        "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 25},
+        "preferences": {"max_prompts": 120, "max_new_tokens": 72},
         "latents": {
             "dtype": "float32",
             "design": "direct",
             "sites": ["resid_post.15"],
-            "max_tokens": 60_000,
+            "corpus_config": {"share": 0.2},
+            "max_tokens": 52_000,
+            "splits": _TESTABLE,
             "context": 256,
             "learner_config": _SMALL_LEARNER,
             "rule": "above_null",
@@ -189,12 +196,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "showcase": {
         "dtype": "float32",
         "apply_chat_template": True,
-        "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 40},
-        "preferences": {"max_new_tokens": 72},
+        "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 25},
+        "preferences": {"max_prompts": 120, "max_new_tokens": 72},
         "latents": {
             "dtype": "float32",
             "sites": ["resid_post.15"],
-            "max_tokens": 150_000,
+            "max_tokens": 110_000,
+            "corpus_config": {"share": 0.2},
+            "splits": _TESTABLE,
             "context": 256,
             "learner_config": {**_SMALL_LEARNER, "steps": 800},
             "replicates": 3,

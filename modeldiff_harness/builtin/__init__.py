@@ -51,7 +51,7 @@ def _latents() -> Iterable[Component]:
 def _corpora() -> Iterable[Component]:
     return (
         Component("corpus", "capability", f"{_HERE}.corpus_capability:create",
-                  "shipped: documents of 30 capabilities"),
+                  "shipped: documents of 30 capabilities", config={"share": 1.0}),
         Component("corpus", "jsonl", f"{_HERE}.corpus_files:jsonl",
                   "a .jsonl file of texts or chats", config={"path": ""}),
         Component("corpus", "parquet", f"{_HERE}.corpus_files:parquet",

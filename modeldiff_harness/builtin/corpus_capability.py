@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,15 +12,28 @@ from modeldiff_harness.models.packaged import locate_packaged
 
 __all__ = ["create"]
 
+_OURS = ("own", "web")
+
 
 def create(
     answers: Sequence[str | Path] | str | Path | None = None,
     authors: Sequence[str] | None = None,
+    share: float = 1.0,
 ) -> list[Document]:
-    """Return the capability corpus with the answers in `answers`: paths or `package:…` names."""
+    """Return the capability corpus with the answers in `answers`: paths or `package:…` names.
+
+    `share` keeps that share of our own documents, chosen by digest: a small budget is better spent
+    on the models' own answers.
+    """
     given = [answers] if isinstance(answers, (str, Path)) else list(answers or ())
     files = [
         locate_packaged(str(name)) if str(name).startswith("package:") else Path(name)
         for name in given
     ]
-    return capability_corpus(files, authors=authors)
+    documents = capability_corpus(files, authors=authors)
+    return [d for d in documents if d.author not in _OURS or _place(d.doc_id) < share]
+
+
+def _place(doc_id: str) -> float:
+    """Return a number in [0, 1) that depends on the name alone."""
+    return int(hashlib.sha256(doc_id.encode()).hexdigest()[:8], 16) / 2**32

@@ -58,6 +58,7 @@ def corpus_stage(context: PairContext) -> Stage[TokenisedCorpus]:
             chat_template=template.text if template else None,
             context=config.context,
             max_tokens=config.max_tokens,
+            fractions=config.splits or None,
         )
         for path in runtime.workdir.glob("answers-*.jsonl"):
             path.unlink()
@@ -76,6 +77,7 @@ def corpus_stage(context: PairContext) -> Stage[TokenisedCorpus]:
             "answers": [_file_digest(path) for path in own.shipped],
             "max_tokens": config.max_tokens,
             "context": config.context,
+            "splits": config.splits,
             "tokenizer": context.identity(context.baseline, context.harvest_dtype).tokenizer_digest,
             "chat_template": template.digest if template else None,
         },
