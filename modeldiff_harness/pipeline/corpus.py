@@ -37,9 +37,9 @@ class _OwnAnswers:
 def corpus_stage(context: PairContext) -> Stage[TokenisedCorpus]:
     """Return the stage that tokenises the corpus once for all models.
 
-    Documents come from the corpus component; with the shipped corpus, the answers of both models
-    of the pair to its prompts are added, shipped ones or generated ones: a diff finds little of
-    what a model does in words that are not its own.
+    Documents come from the corpus component; unless `own_answers` is off, the answers of both
+    models of the pair to the shipped prompts are added, shipped ones or generated ones: a diff
+    finds little of what a model does in words that are not its own.
     """
     config = context.config.latents
     choice = _corpus_choice(context)

@@ -23,6 +23,7 @@ from modeldiff_harness.latents.harvest import harvest
 from modeldiff_harness.latents.label import label
 from modeldiff_harness.latents.match import match_null
 from modeldiff_harness.latents.pairwise import Guards
+from modeldiff_harness.latents.rules import DEFAULT_RULES, AboveNullRule, ClassifyRule
 from modeldiff_harness.latents.score import score
 from modeldiff_harness.latents.stream import MatrixStream, stream_from_harvests
 from modeldiff_harness.latents.train import train
@@ -78,6 +79,7 @@ class _Builder:
         self.learner = registry.choose(
             "dictionary_learner", self.latents.learner, self.latents.learner_config
         )
+        self.learner.build()  # wrong settings are refused before any work
         self.scorers = [registry.choose("latent_scorer", name) for name in self.latents.scorers]
         self.labeler = registry.choose("labeler", self.latents.labeler, self.latents.labeler_config)
 
@@ -147,6 +149,7 @@ class _Builder:
         roles: dict[str, str],
         null: Stage[ScorePass] | None,
         title: str,
+        rules: Sequence[ClassifyRule] = DEFAULT_RULES,
     ) -> Stage[LatentOwners]:
         guards = Guards(
             min_active_tokens=self.latents.min_active_tokens,
@@ -157,6 +160,7 @@ class _Builder:
             return classify(
                 scored.value().scores,
                 roles,
+                rules=rules,
                 guards=guards,
                 null_scores=null.value().scores if null else None,
                 runtime=runtime,
@@ -168,7 +172,11 @@ class _Builder:
             title,
             LatentOwners,
             make,
-            recipe={"roles": roles, "guards": dataclasses.asdict(guards)},
+            recipe={
+                "roles": roles,
+                "guards": dataclasses.asdict(guards),
+                "rules": [rule.name for rule in rules],
+            },
             inputs=(scored, *([null] if null else [])),
             modules=tuple(f"{_LATENTS}.{m}" for m in ("classify", "rules", "pairwise")),
         )
@@ -313,7 +321,8 @@ def _null_stages(
     trained = build.train_stage(name, design, replicate, own, site)
     scored = build.score_stage(trained, own, site)
     roles = {(twin if model == replaced else model): role for model, role in member.roles.items()}
-    owners = build.classify_stage(scored, roles, None, name)
+    itself = [rule for rule in DEFAULT_RULES if not isinstance(rule, AboveNullRule)]
+    owners = build.classify_stage(scored, roles, None, name, itself)
     labels = build.label_stage(owners, scored, replicate)
     return NullStages(match, trained, scored, owners, labels)
 

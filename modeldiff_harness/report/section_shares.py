@@ -70,7 +70,7 @@ def _text(profile: CapabilityProfile) -> tuple[str, ...]:
     if unlabelled:
         found.append(f"Uninterpretable, counted in the totals: {unlabelled}.")
     if not any(row.null_lower is not None for row in profile.rows):
-        found.append("There is no null band in this run.")
+        found.append("There is no null band: no null run was made, or it gave a model no latent.")
     return tuple(found)
 
 
