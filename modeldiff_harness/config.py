@@ -160,6 +160,27 @@ _SMALL_LEARNER = {
     "n_latents": 2304, "k": 32, "steps": 600, "batch_tokens": 1024, "lr": 4e-3, "delta_weight": 3.0,
 }  # fmt: skip
 
+_EMBEDDED: Mapping[str, Any] = {
+    "dtype": "float32",
+    "apply_chat_template": True,
+    "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 25},
+    "preferences": {"max_prompts": 120, "max_new_tokens": 72},
+    "latents": {
+        "dtype": "float32",
+        "design": "direct",
+        "sites": ["resid_post.15"],
+        "corpus_config": {"share": 0.2},
+        "max_tokens": 52_000,
+        "splits": _TESTABLE,
+        "context": 256,
+        "learner_config": _SMALL_LEARNER,
+        "rule": "above_null",
+        "min_active_tokens": 40,
+        "min_active_documents": 5,
+    },
+}  # fmt: skip
+"""The embedded pair on two cores: about ten minutes for one design and one seed."""
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "smoke": {
         "benchmarks": {"tasks": ["mdh_template"], "limit": 8},
@@ -174,44 +195,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "n_decoys": 5,
         },
     },
-    "demo": {
-        "dtype": "float32",
-        "apply_chat_template": True,
-        "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 25},
-        "preferences": {"max_prompts": 120, "max_new_tokens": 72},
-        "latents": {
-            "dtype": "float32",
-            "design": "direct",
-            "sites": ["resid_post.15"],
-            "corpus_config": {"share": 0.2},
-            "max_tokens": 52_000,
-            "splits": _TESTABLE,
-            "context": 256,
-            "learner_config": _SMALL_LEARNER,
-            "rule": "above_null",
-            "min_active_tokens": 40,
-            "min_active_documents": 5,
-        },
-    },
-    "showcase": {
-        "dtype": "float32",
-        "apply_chat_template": True,
-        "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 25},
-        "preferences": {"max_prompts": 120, "max_new_tokens": 72},
-        "latents": {
-            "dtype": "float32",
-            "sites": ["resid_post.15"],
-            "max_tokens": 110_000,
-            "corpus_config": {"share": 0.2},
-            "splits": _TESTABLE,
-            "context": 256,
-            "learner_config": {**_SMALL_LEARNER, "steps": 800},
-            "replicates": 3,
-            "rule": "above_null",
-            "min_active_tokens": 40,
-            "min_active_documents": 5,
-        },
-    },
+    "demo": _EMBEDDED,
+    "showcase": {**_EMBEDDED, "latents": {**_EMBEDDED["latents"], "replicates": 3}},
     "standard": {
         "apply_chat_template": True,
         "benchmarks": {"tasks": ["mdh_probes", "ifeval", "gsm8k", "arc_challenge", "mmlu"]},
