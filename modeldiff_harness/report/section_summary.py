@@ -60,7 +60,7 @@ def _arms(report: Report) -> ReportTable:
         (
             "Latents",
             latents.status,
-            f"{len(latents.dictionaries)} dictionaries on {latents.n_corpus_tokens:,} tokens, "
+            f"{_dictionaries(len(latents.dictionaries))} on {latents.n_corpus_tokens:,} tokens, "
             f"rule {latents.rule}, exploratory"
             if latents.status == "measured"
             else latents.reason,
@@ -68,3 +68,7 @@ def _arms(report: Report) -> ReportTable:
     )
     tones = tuple("" if row[1] == "measured" else "muted" for row in rows)
     return ReportTable("Arms", ("arm", "status", "what"), rows, tones=tones)
+
+
+def _dictionaries(count: int) -> str:
+    return "1 dictionary" if count == 1 else f"{count} dictionaries"
