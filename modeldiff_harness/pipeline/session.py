@@ -9,7 +9,7 @@ import platform
 import re
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -354,6 +354,7 @@ class Session:
             date=started,
             seconds=seconds,
             smoke=limited,
+            shipped=tuple(self._shipped()),
         )
 
     def _stage_records(self) -> tuple[StageRecord, ...]:
@@ -363,6 +364,15 @@ class Session:
             if stage.key not in done and (record := self.context.runner.recorded(stage)):
                 done[stage.key] = record
         return tuple(done.values())
+
+    def _shipped(self) -> Iterator[str]:
+        """Name what came with an installed package instead of being computed here."""
+        for name, ref in self.context.refs.items():
+            if ref.adapter is not None and ref.adapter.startswith("package:"):
+                yield f"adapter of {name}: {ref.adapter}; recipe and seed in its MODEL_CARD.md"
+            used = name in self.config.pair and isinstance(self.latents, LatentStages)
+            if ref.answers is not None and used and self.config.latents.own_answers:
+                yield f"corpus answers of {name}: {ref.answers}; made by modeldiff_harness.demo.answer"
 
     def _command(self) -> str:
         """Return what makes the report again: a command, or a call when it began as one."""
