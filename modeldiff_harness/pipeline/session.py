@@ -372,7 +372,7 @@ class Session:
                 yield f"adapter of {name}: {ref.adapter}; recipe and seed in its MODEL_CARD.md"
             used = name in self.config.pair and isinstance(self.latents, LatentStages)
             if ref.answers is not None and used and self.config.latents.own_answers:
-                yield f"corpus answers of {name}: {ref.answers}; made by modeldiff_harness.demo.answer"
+                yield f"answers of {name}: {ref.answers}; made by modeldiff_harness.demo.answer"
 
     def _command(self) -> str:
         """Return what makes the report again: a command, or a call when it began as one."""
