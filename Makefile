@@ -1,7 +1,7 @@
 # make demo      set up everything and run the main job on the embedded pair (about ten minutes)
 # make test      set up everything and run the tests
 # make check     lint, types, layers
-# make showcase  the long version of the demo: both designs, three seeds (takes hours)
+# make showcase  the long version of the demo: both designs, three seeds (about half an hour)
 
 PYTHON ?= python3
 VENV   := .venv
