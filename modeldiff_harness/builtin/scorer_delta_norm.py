@@ -107,7 +107,7 @@ def _cosine_column(
     a: str, b: str, decoder: dict[str, Doubles], norm: dict[str, Doubles]
 ) -> ScoreColumn:
     product = norm[a] * norm[b]
-    dots = np.einsum("ld,ld->l", decoder[a], decoder[b])
+    dots = (decoder[a] * decoder[b]).sum(axis=1)
     return ScoreColumn(
         name=f"decoder_cosine[{a}|{b}]",
         unit="-1 to 1",

@@ -182,7 +182,7 @@ class LatentScaling:
         """Return Σ f⟨Y, v⟩ by block for the three targets of `target`, each (B, L)."""
         v_LD, p_BL, q_BL = self._decoder(own), sums.p[own, target], sums.q[own, target]
         biases = [self._dictionary.decoder_biases[v] for v in self._views[target]]
-        g_L = np.einsum("ld,ld->l", self._decoder(target), v_LD)
+        g_L = (self._decoder(target) * v_LD).sum(axis=1)
         h_L = v_LD @ np.concatenate(biases).astype(np.float64)
         return {
             "err": p_BL - q_BL + sums.s2_BL * g_L,

@@ -51,8 +51,9 @@ def difference_energy(
         for batch in raw_pairs(stream, pair, splits, runtime.batch_tokens):
             n, documents = corpus.n_documents, batch.document_T
             difference_TD = batch.candidate_TD - batch.baseline_TD
-            moved_T = np.einsum("td,td->t", difference_TD, difference_TD)
-            norm_T = np.einsum("td,td->t", batch.baseline_TD, batch.baseline_TD)
+            # not einsum: its last bit depends on where the arrays lie in memory
+            moved_T = np.square(difference_TD).sum(axis=1)
+            norm_T = np.square(batch.baseline_TD).sum(axis=1)
             moved_N += np.bincount(documents, weights=moved_T, minlength=n)
             norm_N += np.bincount(documents, weights=norm_T, minlength=n)
             tokens_N += np.bincount(documents, minlength=n)
