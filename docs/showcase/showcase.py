@@ -96,6 +96,7 @@ def showcase_page(reports: dict[str, Report]) -> str:
         "confirmed on held-out prompts.  Rank 1 lies farthest from the shared mode; ν near 0 means",
         "that the other model lacks the latent.  The null column counts the same category among",
         "the latents that the rule flags in a run where nothing meaningful changed.",
+        "[How to read this](reading.md).",
         "",
     ]
     for design, report in reports.items():
