@@ -51,7 +51,6 @@ def difference_energy(
         for batch in raw_pairs(stream, pair, splits, runtime.batch_tokens):
             n, documents = corpus.n_documents, batch.document_T
             difference_TD = batch.candidate_TD - batch.baseline_TD
-            # not einsum: its last bit depends on where the arrays lie in memory
             moved_T = np.square(difference_TD).sum(axis=1)
             norm_T = np.square(batch.baseline_TD).sum(axis=1)
             moved_N += np.bincount(documents, weights=moved_T, minlength=n)
@@ -93,10 +92,15 @@ class _Sums:
         return EnergyRow(
             capability,
             author,
-            Estimate(estimate, lower, upper, se),
+            Estimate(_steady(estimate), _steady(lower), _steady(upper), _steady(se)),
             n_tokens=int(self.tokens_N[chosen_N].sum()),
             n_prompts=len(prompts),
         )
+
+
+def _steady(value: float) -> float:
+    """Keep ten significant digits: the last bits of sums over memory-mapped rows vary by process."""
+    return float(f"{value:.10g}")
 
 
 def _group_rows(sums: _Sums, corpus: TokenisedCorpus) -> list[EnergyRow]:
