@@ -99,7 +99,7 @@ class _Sums:
 
 
 def _steady(value: float) -> float:
-    """Keep ten significant digits: the last bits of sums over memory-mapped rows vary by process."""
+    """Keep ten significant digits: the last bits of sums over mapped rows vary by process."""
     return float(f"{value:.10g}")
 
 
