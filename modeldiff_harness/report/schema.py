@@ -61,23 +61,14 @@ def read_report(path: Path) -> Report:
 def report_digest(report: Report) -> str:
     """Return a digest of what was found: without times, dates, machine, versions and command.
 
-    How the work was run (`config.runtime`) and whether a stage was reused are left out as well, and
-    numbers count to nine significant digits: sums over memory-mapped rows vary in the last bits.
+    How the work was run (`config.runtime`) and whether a stage was reused are left out as well.
     """
-    plain = _nine_digits(to_plain(report))
+    plain = to_plain(report)
     provenance = {k: v for k, v in plain["provenance"].items() if k not in _VOLATILE}
     provenance["config"] = {k: v for k, v in provenance["config"].items() if k != "runtime"}
     provenance["stages"] = sorted((stage["verb"], stage["key"]) for stage in provenance["stages"])
     text = json.dumps({**plain, "provenance": provenance}, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _nine_digits(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _nine_digits(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_nine_digits(v) for v in value]
-    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 # ── schema ───────────────────────────────────────────────────────────────────────────────────
