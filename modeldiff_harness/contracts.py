@@ -2,7 +2,7 @@
 
 A plugin distribution registers `Component`s through the hook `mdh_components`; a component's
 factory returns an object that satisfies the Protocol of its kind.  Kinds without a Protocol here
-(model_aliases, corpus, design, probe, feature_set, result_importer, battle_importer, task_suite)
+(model_aliases, corpus, design, probe, feature_set, battle_importer, task_suite)
 state their return type in `KINDS`.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from modeldiff_harness.artifacts import (
     Battle,
+    ImportedResults,
     LatentEvidence,
     LatentLabel,
     Normaliser,
@@ -53,6 +54,7 @@ __all__ = [
     "RenderedSection",
     "ReportSection",
     "ReportTable",
+    "ResultImporter",
     "Runtime",
     "ScoreContext",
     "SourceModels",
@@ -75,7 +77,7 @@ KINDS: Mapping[str, str] = {
     "provider": "client of a paid or remote model, used by judges and labelers",
     "judge": "Judge",
     "feature_set": "FeatureSet",
-    "result_importer": "(path) -> benchmark items of one model",
+    "result_importer": "ResultImporter",
     "battle_importer": "BattleImporter",
     "task_suite": "() -> folder of lm-eval tasks (Path) or None when its data is not installed",
     "report_section": "ReportSection",
@@ -364,6 +366,26 @@ class Labeler(Protocol):
 
     def label(self, evidences: Iterable[LatentEvidence]) -> Iterator[LatentLabel]:
         """Yield one label an evidence, in any order, `test_score` left None."""
+        ...
+
+
+# ── benchmarks ───────────────────────────────────────────────────────────────────────────────
+
+
+class ResultImporter(Protocol):
+    """Reads the benchmark results of one model that another program wrote."""
+
+    def recognises(self, path: Path) -> bool:
+        """Say whether the file or folder looks like this format (reads little, never raises)."""
+        ...
+
+    def read(self, path: Path) -> ImportedResults:
+        """Return one model's results item by item.
+
+        The content is hostile: nothing of it is executed or unpacked to disk, and sizes are
+        bounded.  Raises UsageError in one line for a path that holds no readable results, or those
+        of several models.
+        """
         ...
 
 

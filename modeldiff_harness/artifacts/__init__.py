@@ -4,17 +4,21 @@ models.py       which models, exactly, and whether they can be compared
 corpus.py       documents, tokens, splits
 latents.py      activations, dictionaries, scores, owners, labels, profile
 benchmarks.py   paired benchmark rows and items
+results.py      one model's results item by item, wherever they were measured
 preferences.py  answers, battles, preference deltas
 report.py       the whole report, as report.json holds it
+gate.py         the release verdict, as gate.json holds it
 codec.py        artifact ↔ folder (JSON, safetensors, parquet)
 
 Nothing here imports torch; arrays are numpy.  `artifacts.X` is the public path of every name.
 """
 
 from modeldiff_harness.artifacts.benchmarks import (
+    AnswerFaults,
     BenchmarkItem,
     BenchmarkResults,
     BenchmarkRow,
+    ItemAlignment,
     TaskFailure,
 )
 from modeldiff_harness.artifacts.codec import load_artifact, save_artifact
@@ -26,6 +30,14 @@ from modeldiff_harness.artifacts.corpus import (
     TokenisedCorpus,
 )
 from modeldiff_harness.artifacts.estimates import Estimate, ShareComparison
+from modeldiff_harness.artifacts.gate import (
+    CheckVerdict,
+    CriterionVerdict,
+    OperatingPoint,
+    PolicyChange,
+    Verdict,
+    WaiverUse,
+)
 from modeldiff_harness.artifacts.latents import (
     OWNERS,
     CapabilityProfile,
@@ -81,6 +93,7 @@ from modeldiff_harness.artifacts.report import (
     Report,
     StageRecord,
 )
+from modeldiff_harness.artifacts.results import ImportedResults, MeasuredTask, TaskSample
 
 __all__ = [
     # models
@@ -123,7 +136,12 @@ __all__ = [
     "BenchmarkRow",
     "BenchmarkItem",
     "BenchmarkResults",
+    "ItemAlignment",
+    "AnswerFaults",
     "TaskFailure",
+    "TaskSample",
+    "MeasuredTask",
+    "ImportedResults",
     # preferences
     "PreferencePrompt",
     "Answer",
@@ -145,6 +163,13 @@ __all__ = [
     "Lens",
     "Provenance",
     "StageRecord",
+    # gate
+    "Verdict",
+    "CriterionVerdict",
+    "CheckVerdict",
+    "WaiverUse",
+    "PolicyChange",
+    "OperatingPoint",
     # shared
     "Estimate",
     "ShareComparison",

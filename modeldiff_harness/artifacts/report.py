@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from modeldiff_harness.artifacts.benchmarks import BenchmarkItem, BenchmarkRow, TaskFailure
+from modeldiff_harness.artifacts.benchmarks import (
+    AnswerFaults,
+    BenchmarkItem,
+    BenchmarkRow,
+    ItemAlignment,
+    TaskFailure,
+)
 from modeldiff_harness.artifacts.estimates import Estimate
 from modeldiff_harness.artifacts.latents import (
     CapabilityProfile,
@@ -61,6 +67,8 @@ class BenchmarksSection:
     flipped: tuple[BenchmarkItem, ...] = ()
     """Items of primary metrics that were fixed or broken, a few a task."""
     notes: tuple[str, ...] = ()
+    alignments: tuple[ItemAlignment, ...] = ()
+    answer_faults: tuple[AnswerFaults, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,8 @@ def _benchmarks(found: BenchmarkResults | NotMeasured) -> BenchmarksSection:
         limit=found.limit,
         flipped=_flipped(found),
         notes=found.notes,
+        alignments=found.alignments,
+        answer_faults=found.answer_faults,
     )
 
 
