@@ -6,7 +6,10 @@ The live ones (rich bars, plain lines) are the command line's affair; stages onl
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from modeldiff_harness.contracts import TrainStepEvent
 
 __all__ = ["Progress", "ProgressTask", "SilentProgress"]
 
@@ -39,6 +42,9 @@ class Progress(Protocol):
     def log(self, line: str) -> None:
         """Print one line above the bars."""
 
+    def train_step(self, event: TrainStepEvent) -> None:
+        """Show a logged training step; the run's observers are told the same."""
+
 
 class _SilentTask:
     def advance(self, amount: float = 1) -> None:
@@ -68,3 +74,6 @@ class SilentProgress:
 
     def log(self, line: str) -> None:
         """Drop the line."""
+
+    def train_step(self, event: TrainStepEvent) -> None:
+        """Drop the event."""

@@ -1,12 +1,16 @@
-"""Live progress: rich bars on a terminal, plain lines elsewhere, both on standard error."""
+"""Live progress: rich bars and a training table on a terminal, plain lines elsewhere.
+
+Both go to standard error.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,6 +21,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichBars
 
+from modeldiff_harness.cli.train_table import TrainTable, train_remark
+from modeldiff_harness.contracts import TrainStepEvent
 from modeldiff_harness.progress import Progress, ProgressTask
 
 __all__ = ["console_progress"]
@@ -57,6 +63,29 @@ class _RichTask:
         self._owner.closed()
 
 
+class _LiveArea(RichBars):
+    """The bars, and above them the table of what is being trained."""
+
+    def __init__(self, training: TrainTable, console: Console) -> None:
+        self._training = training
+        super().__init__(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}", markup=False),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[remark]}", markup=False),
+            console=console,
+            transient=True,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self._training:
+            yield self._training
+        yield self.make_tasks_table(self.tasks)
+
+
 class _RichProgress:
     """One live area that exists while at least one task is open."""
 
@@ -64,20 +93,11 @@ class _RichProgress:
         self._console = console
         self._bars: RichBars | None = None
         self._open = 0
+        self._training = TrainTable()
 
     def task(self, title: str, total: float | None, *, unit: str, done: float = 0) -> ProgressTask:
         if self._bars is None:
-            self._bars = RichBars(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}", markup=False),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[remark]}", markup=False),
-                console=self._console,
-                transient=True,
-            )
+            self._bars = _LiveArea(self._training, self._console)
             self._bars.start()
         self._open += 1
         task = self._bars.add_task(
@@ -90,9 +110,15 @@ class _RichProgress:
         if self._open == 0 and self._bars is not None:
             self._bars.stop()
             self._bars = None
+            self._training.clear()
 
     def log(self, line: str) -> None:
         self._console.print(line, markup=False)
+
+    def train_step(self, event: TrainStepEvent) -> None:
+        self._training.add(event)
+        if event.step >= event.n_steps:  # the live area goes, this line stays
+            self.log(f"  train {event.dictionary_id}: {event.step:,} steps, {train_remark(event)}")
 
 
 class _PlainTask:
@@ -108,13 +134,17 @@ class _PlainTask:
         self._done += amount
         now = time.monotonic()
         if now - self._last >= _PLAIN_EVERY_SECONDS:
-            self._last = now
             self._print(now)
 
     def note(self, text: str) -> None:
         self._remark = text
 
+    def show(self) -> None:
+        """Print a line now."""
+        self._print(time.monotonic())
+
     def _print(self, now: float) -> None:
+        self._last = now
         rate = (self._done - self._first) / max(now - self._began, 1e-9)
         of = f"/{self._total:,.0f}" if self._total else ""
         left = ""
@@ -141,11 +171,22 @@ class _PlainTask:
 
 
 class _PlainProgress:
+    """Lines now and then; a training's carry the numbers of its last logged step."""
+
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._tasks: dict[str, _PlainTask] = {}
 
     def task(self, title: str, total: float | None, *, unit: str, done: float = 0) -> ProgressTask:
-        return _PlainTask(self._console, title, total, unit, done)
+        self._tasks[title] = _PlainTask(self._console, title, total, unit, done)
+        return self._tasks[title]
 
     def log(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)
+
+    def train_step(self, event: TrainStepEvent) -> None:
+        task = self._tasks.get(f"train {event.dictionary_id}")
+        if task is not None:
+            task.note(train_remark(event))
+            if event.step >= event.n_steps:
+                task.show()

@@ -34,12 +34,19 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints in one folder; `recipe` says what they belong to."""
+    """The checkpoints in one folder; `recipe` says what they belong to.
 
-    def __init__(self, folder: Path, recipe: Mapping[str, Any]) -> None:
+    `backend` names the kernels that made them.  Two backends agree within rounding, not bit by
+    bit, so a training never changes its backend on the way.
+    """
+
+    def __init__(
+        self, folder: Path, recipe: Mapping[str, Any], *, backend: str = "reference"
+    ) -> None:
         self._folder = folder
         text = json.dumps(recipe, sort_keys=True, default=str)
         self._recipe = hashlib.sha256(text.encode()).hexdigest()
+        self._backend = backend
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write `checkpoint`, then delete all but the two latest."""
@@ -53,6 +60,7 @@ class Checkpoints:
         document = {
             "step": checkpoint.step,
             "recipe": self._recipe,
+            "backend": self._backend,
             "sha256": digest,
             "state": dict(checkpoint.state),
         }
@@ -65,7 +73,7 @@ class Checkpoints:
     def latest(self) -> Checkpoint | None:
         """Return the newest readable checkpoint, or None; damaged ones are passed over.
 
-        Raises RunError when the folder holds a checkpoint of another training.
+        Raises RunError when the folder holds a checkpoint of another training or backend.
         """
         from safetensors.torch import load_file
 
@@ -79,6 +87,7 @@ class Checkpoints:
                     f"{manifest.name} belongs to a training with other settings.",
                     hint="Delete the checkpoint files in this folder to train anew.",
                 )
+            self._refuse_backend(document.get("backend", "reference"))
             tensors = manifest.with_suffix(".safetensors")
             if tensors.exists() and _sha256(tensors) == document["sha256"]:
                 return Checkpoint(document["step"], load_file(tensors), document["state"])
@@ -90,6 +99,14 @@ class Checkpoints:
             self._delete(manifest)
         for leftover in self._folder.glob("checkpoint-*"):
             leftover.unlink()
+
+    def _refuse_backend(self, found: str) -> None:
+        if found != self._backend:
+            raise RunError(
+                f"this training was begun with the {found} kernels and cannot go on with the "
+                f"{self._backend} ones: the result would be that of neither.",
+                hint=f"Continue with the {found} kernels, or delete {self._folder} to train anew.",
+            )
 
     def _manifests(self) -> list[Path]:
         return sorted(self._folder.glob("checkpoint-*.json"))

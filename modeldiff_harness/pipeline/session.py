@@ -27,7 +27,7 @@ from modeldiff_harness.artifacts import (
     StageRecord,
 )
 from modeldiff_harness.config import RunConfig, resolve_config
-from modeldiff_harness.contracts import Runtime
+from modeldiff_harness.contracts import Runtime, TrainStepEvent
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
 from modeldiff_harness.latents.rules import DEFAULT_RULES
 from modeldiff_harness.pipeline.bench import BenchStages, bench_stages
@@ -141,14 +141,20 @@ def open_session(
         torch.set_num_threads(config.runtime.threads)
     if config.runtime.offline:
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+    display = progress or SilentProgress()
+
+    def on_train_step(event: TrainStepEvent) -> None:
+        display.train_step(event)
+        registry.on_train_step(event)
+
     runtime = Runtime(
         device=device,
         batch_tokens=config.runtime.batch_tokens,
         batch_size=config.runtime.batch_size,
-        progress=progress or SilentProgress(),
+        progress=display,
         trust_remote_code=config.runtime.trust_remote_code,
         offline=config.runtime.offline,
-        on_train_step=registry.on_train_step,
+        on_train_step=on_train_step,
     )
     runner = StageRunner(store, runtime, registry.on_stage_event)
     context = PairContext(config, registry, store, runner, device)
