@@ -47,6 +47,14 @@ class BenchmarkConfig:
     include_path: tuple[str, ...] = ()
     allow_unmatched: bool = False
     """Go on when more than 1 % of the items of a task have no partner."""
+    higher_is_better: dict[str, bool] = field(default_factory=dict)
+    """Metric, or "task:metric" → its direction, where the task's own is wrong or missing."""
+    clusters: dict[str, str] = field(default_factory=dict)
+    """Task pattern → what makes its items one cluster: fields of the document such as `passage`,
+    `idx.0` or `link+number`, or `none`; over the tasks' own keys and the presets."""
+    replicates: int = 0
+    """Reruns of the baseline under another batch size and, for sampled answers, seed: the noise
+    floor beside every delta."""
 
 
 @dataclass(frozen=True)

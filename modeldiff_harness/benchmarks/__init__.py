@@ -5,8 +5,13 @@ tasks.py             the namespace of `--tasks`: lm-eval's names, ours, and the 
 lm_eval_adapter.py   the only module that imports lm_eval
 lm_eval_surroundings.py   what surrounds a call of it: silence, counting, offline
 samples.py           lm-eval's sample rows ↔ typed rows
+answer_faults.py     answers that say little: not extracted, empty, truncated, refused
 pairing.py           two models' samples on the same items
+cluster_keys.py      which items belong together
+aggregations.py      lm-eval's aggregations as functions of sums
+metric_values.py     one metric of paired samples as numbers
+noise_floor.py       reruns of the baseline on the same items
 paired_rows.py       paired samples → rows with statistics
-bench.py             the verb: `bench_task` (stored task by task) and `pair_runs`
+bench.py             the verb: `bench_task` (stored task by task), `pair_runs`, `pair_measured`
 export.py            lm-eval's own result files and table, with the pair rows beside
 """

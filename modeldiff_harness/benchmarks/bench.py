@@ -6,23 +6,30 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modeldiff_harness.artifacts import BenchmarkResults, TaskFailure
+from modeldiff_harness.artifacts import BenchmarkResults, MeasuredTask, TaskFailure
 from modeldiff_harness.benchmarks.paired_rows import (
     AggregationLookup,
     PairedTask,
+    PairingOptions,
     correct_for_multiplicity,
     group_row,
     pair_task,
 )
 from modeldiff_harness.benchmarks.records import BenchModel, BenchSettings, BenchTask, TaskRun
-from modeldiff_harness.benchmarks.samples import read_samples
+from modeldiff_harness.benchmarks.samples import LM_EVAL_FAULTS, read_samples
 from modeldiff_harness.contracts import Runtime
-from modeldiff_harness.errors import MdhError, RunError
+from modeldiff_harness.errors import MdhError, RunError, UsageError, did_you_mean
+from modeldiff_harness.progress import Progress, SilentProgress
 
-__all__ = ["bench_task", "keep_failure", "pair_runs", "safe_file_name"]
+__all__ = ["bench_task", "keep_failure", "measured", "pair_measured", "pair_runs", "safe_file_name"]
+
+Load = Callable[[], MeasuredTask]
+"""Reads one task of one model."""
 
 
 def bench_task(
@@ -61,6 +68,7 @@ def bench_task(
         warnings=raw.warnings,
         lm_eval_results=raw.results,
         shadows=task.shadows,
+        batch_size=runtime.batch_size,
         folder=runtime.workdir,
     )
 
@@ -79,69 +87,45 @@ def pair_runs(
     *,
     pair: tuple[str, str],
     runtime: Runtime,
+    replicate_runs: Sequence[TaskRun] = (),
     failures: Iterable[TaskFailure] = (),
     groups: Mapping[str, Sequence[str]] | None = None,
     primary_metrics: Mapping[str, str] | None = None,
-    allow_unmatched: bool = False,
-    confidence: float = 0.95,
-    seed: int = 0,
+    options: PairingOptions | None = None,
     aggregation: AggregationLookup | None = None,
 ) -> BenchmarkResults:
     """Pair two models' finished runs task by task; every delta is candidate − baseline.
 
-    `pair`: the models' names, (baseline, candidate).  `groups`: group → its leaves, each gets a
-    stratified row.  `primary_metrics`: task → "metric" or "metric,filter".  `aggregation`: lookup
-    of lm-eval's aggregations, by default its own.  A task that cannot be paired becomes a failure
-    and the others go on.
+    `pair`: the models' names, (baseline, candidate).  `replicate_runs`: reruns of the baseline for
+    the noise floor.  The rest as `pair_measured`; `aggregation` defaults to lm-eval's registry.
     """
     left, right = ({run.task: run for run in runs} for runs in (baseline_runs, candidate_runs))
-    failed = {failure.task: failure for failure in failures}
-    metrics = dict(primary_metrics or {})
-    paired: dict[str, PairedTask] = {}
-    notes: list[str] = []
-    order = list(dict.fromkeys([*left, *right]))
-    with runtime.progress.task("pair benchmarks", len(order), unit="task") as bar:
-        for task in order:
-            try:
-                paired[task] = _pair_one(
-                    task,
-                    left,
-                    right,
-                    aggregation=aggregation or _lm_eval_aggregation,
-                    primary=metrics.get(task),
-                    allow_unmatched=allow_unmatched,
-                    confidence=confidence,
-                    seed=seed,
-                )
-                notes += paired[task].notes
-            except MdhError as error:
-                failed.setdefault(task, TaskFailure(task, str(error)))
-            bar.advance()
-    rows = list(correct_for_multiplicity(row for task in paired.values() for row in task.rows))
-    for group, members in (groups or {}).items():
-        parts = [paired[member] for member in members if member in paired]
-        if len(parts) < len(members):
-            notes.append(f"{group}: no row, {len(members) - len(parts)} of its tasks failed")
-        elif (row := group_row(group, parts)) is not None:
-            rows.append(row)
+    results = pair_measured(
+        {task: partial(measured, run) for task, run in left.items()},
+        {task: partial(measured, run) for task, run in right.items()},
+        progress=runtime.progress,
+        replicates={
+            task: tuple(partial(measured, run) for run in replicate_runs if run.task == task)
+            for task in left
+        },
+        failures=failures,
+        groups=groups,
+        primary_metrics=primary_metrics,
+        options=options,
+        aggregation=aggregation or _lm_eval_aggregation,
+    )
     runs = [*baseline_runs, *candidate_runs]
-    limits = {run.limit for run in runs if run.limit is not None}
-    if limits:
-        notes.insert(0, f"limit={max(limits):g}: smoke, not gateable")
-    notes += _run_notes(pair, left, right)
-    for side, name in zip((left, right), _distinct(pair), strict=True):
-        for task in paired:
+    names = _distinct(pair)
+    for side, name in zip((left, right), names, strict=True):
+        for task in {row.task for row in results.rows} & set(side):
             target = runtime.workdir / f"samples_{safe_file_name(task)}_{name}.jsonl"
             shutil.copyfile(side[task].samples_path, target)
-    return BenchmarkResults(
-        rows=tuple(rows),
-        items=tuple(item for task in paired.values() for item in task.items),
-        failures=tuple(failed.values()),
-        limit=max(limits) if limits else None,
+    return replace(
+        results,
         task_sources={run.task: run.source for run in runs},
         lm_eval_version=runs[0].lm_eval_version if runs else "",
         seeds=runs[0].seeds if runs else (),
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys([*results.notes, *_run_notes(pair, left, right)])),
         lm_eval_results={
             name: _merge(side.values())
             for name, side in zip(_distinct(pair, raw=True), (left, right), strict=True)
@@ -150,18 +134,118 @@ def pair_runs(
     )
 
 
-def _pair_one(
-    task: str,
-    left: Mapping[str, TaskRun],
-    right: Mapping[str, TaskRun],
-    **options: Any,
-) -> PairedTask:
-    if task not in left or task not in right:
-        missing = "candidate" if task in left else "baseline"
+def pair_measured(
+    baseline: Mapping[str, Load],
+    candidate: Mapping[str, Load],
+    *,
+    progress: Progress | None = None,
+    replicates: Mapping[str, Sequence[Load]] | None = None,
+    failures: Iterable[TaskFailure] = (),
+    groups: Mapping[str, Sequence[str]] | None = None,
+    primary_metrics: Mapping[str, str] | None = None,
+    options: PairingOptions | None = None,
+    aggregation: AggregationLookup = lambda _name: None,
+) -> BenchmarkResults:
+    """Pair two models' results task by task, wherever they were measured.
+
+    `baseline`, `candidate`, `replicates`: task → a call that reads it, made when its turn comes.
+    `groups`: group → its leaves, each gets a stratified row.  `primary_metrics`: task → "metric"
+    or "metric,filter".  `aggregation`: asked for aggregations that ours has none of.  A task that
+    cannot be paired becomes a failure and the others go on.
+    """
+    options = options or PairingOptions()
+    failed = {failure.task: failure for failure in failures}
+    metrics = dict(primary_metrics or {})
+    paired: dict[str, PairedTask] = {}
+    notes: list[str] = []
+    limits: set[float] = set()
+    order = list(dict.fromkeys([*baseline, *candidate]))
+    for asked, metric in (primary_metrics or {}).items():
+        if asked in (groups or {}):
+            metrics.update({leaf: metric for leaf in (groups or {})[asked] if leaf not in metrics})
+        elif asked not in order and asked not in failed:
+            raise UsageError(
+                f"a primary metric is given for {asked!r}, which is not compared.",
+                hint=did_you_mean(asked, [*order, *(groups or {})]),
+            )
+    with (progress or SilentProgress()).task("pair benchmarks", len(order), unit="task") as bar:
+        for task in order:
+            try:
+                sides = _both(task, baseline, candidate)
+                limits |= {side.limit for side in sides if side.limit is not None}
+                paired[task] = pair_task(
+                    *sides,
+                    replicates=[load() for load in (replicates or {}).get(task, ())],
+                    aggregation=aggregation,
+                    primary=metrics.get(task),
+                    options=options,
+                )
+                notes += paired[task].notes
+            except MdhError as error:
+                failed.setdefault(task, TaskFailure(task, str(error)))
+            bar.advance()
+    rows = list(
+        correct_for_multiplicity(
+            (row for task in paired.values() for row in task.rows), options.confidence
+        )
+    )
+    for group, members in (groups or {}).items():
+        parts = [paired[member] for member in members if member in paired]
+        if len(parts) < len(members):
+            notes.append(f"{group}: no row, {len(members) - len(parts)} of its tasks failed")
+        elif parts and (row := group_row(group, parts, options.confidence)) is not None:
+            rows.append(row)
+    if limits:
+        notes.insert(0, f"limit={max(limits):g}: smoke, not gateable")
+    return BenchmarkResults(
+        rows=tuple(rows),
+        items=tuple(item for task in paired.values() for item in task.items),
+        failures=tuple(failed.values()),
+        limit=max(limits) if limits else None,
+        task_sources={},
+        lm_eval_version="",
+        seeds=(),
+        notes=tuple(dict.fromkeys(notes)),
+        lm_eval_results={},
+        alignments=tuple(one for task in paired.values() for one in task.alignments),
+        answer_faults=tuple(one for task in paired.values() for one in task.faults),
+        groups={group: tuple(members) for group, members in (groups or {}).items()},
+    )
+
+
+def _both(
+    task: str, baseline: Mapping[str, Load], candidate: Mapping[str, Load]
+) -> tuple[MeasuredTask, MeasuredTask]:
+    if task not in baseline or task not in candidate:
+        missing = "candidate" if task in baseline else "baseline"
         raise RunError(f"task {task!r} has no run of the {missing}.")
-    runs = left[task], right[task]
-    samples = tuple(read_samples(run.samples_path, run.cluster_field) for run in runs)
-    return pair_task(*runs, (samples[0], samples[1]), **options)
+    return baseline[task](), candidate[task]()
+
+
+def measured(run: TaskRun) -> MeasuredTask:
+    """Return a finished run with its samples, as pairing takes it."""
+    printed = run.lm_eval_results["results"].get(run.task, {})
+    return MeasuredTask(
+        task=run.task,
+        samples=read_samples(run.samples_path),
+        version=run.version,
+        num_fewshot=run.num_fewshot,
+        limit=run.limit,
+        capability=run.capability,
+        higher_is_better=run.higher_is_better,
+        aggregations=run.aggregations,
+        cluster_field=run.cluster_field,
+        seeds=run.seeds,
+        harness=f"lm-eval {run.lm_eval_version}",
+        chat_template_digest=run.chat_template_digest,
+        printed={
+            key: float(value)
+            for key, value in printed.items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool)
+        },
+        faults_recorded=() if run.output_type != "generate_until" else LM_EVAL_FAULTS,
+        source=run.source,
+    )
 
 
 def _lm_eval_aggregation(name: str) -> Callable[[list[Any]], float] | None:

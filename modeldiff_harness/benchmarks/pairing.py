@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from modeldiff_harness.benchmarks.samples import TaskSample, by_filter
+from modeldiff_harness.artifacts import TaskSample
+from modeldiff_harness.benchmarks.samples import by_filter
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
 
 __all__ = [
@@ -33,6 +34,11 @@ PRIMARY_METRICS = (
 )
 """The first of these that a task has is its primary metric; else its first metric."""
 
+_MOST_NAMED = 20
+
+Key = tuple[int | str, str]
+Answers = tuple[TaskSample, ...]
+
 
 @dataclass(frozen=True)
 class PairedSamples:
@@ -40,19 +46,39 @@ class PairedSamples:
 
     task: str
     filter: str
-    baseline: tuple[TaskSample, ...]
-    candidate: tuple[TaskSample, ...]
-    n_unmatched: int
-    """Items that only one of the models answered."""
+    baseline: Answers
+    """One an item: of several answers the means, with the text of the first."""
+    candidate: Answers
+    n_only_baseline: int
+    n_only_candidate: int
+    n_changed: int
+    """Items with the same number but another document or target."""
+    n_duplicates: int
+    """Repeated rows that said the same."""
     n_prompts_differ: int
     """Items whose prompts differ (chat templates, few-shot examples)."""
+    named: tuple[str, ...] = ()
+    """The first items that are not paired as they stand, with what is the matter."""
+    baseline_answers: tuple[Answers, ...] = field(default=(), repr=False)
+    """Every answer to each item."""
+    candidate_answers: tuple[Answers, ...] = field(default=(), repr=False)
+
+    @property
+    def n_unmatched(self) -> int:
+        """Items that only one of the models answered, changed ones included."""
+        return self.n_only_baseline + self.n_only_candidate + self.n_changed
+
+    @property
+    def samples_per_item(self) -> float:
+        """Answers an item, averaged over items and models."""
+        n = sum(map(len, self.baseline_answers)) + sum(map(len, self.candidate_answers))
+        return n / (2 * len(self.baseline)) if n else 1.0
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Metrics that both models have on the first item, in the task's order."""
-        first, second = self.baseline[0], self.candidate[0]
-        mine = [*first.values, *first.parts]
-        theirs = {*second.values, *second.parts}
+        """Metrics that both models have on some item, in the task's order."""
+        mine = dict.fromkeys(m for s in self.baseline for m in (*s.values, *s.parts))
+        theirs = {m for s in self.candidate for m in (*s.values, *s.parts)}
         return tuple(metric for metric in mine if metric in theirs)
 
 
@@ -62,11 +88,16 @@ def pair_samples(
     candidate: Sequence[TaskSample],
     *,
     allow_unmatched: bool = False,
+    average_repeats: bool = False,
 ) -> tuple[PairedSamples, ...]:
     """Align two models' rows on (filter, doc_id, doc_hash): one result a filter.
 
-    Raises RunError when filters differ, an item occurs twice, targets of one item differ, nothing
-    matches, or more than 1 % of all items have no partner and `allow_unmatched` is off.
+    Rows that repeat another word for word are dropped and counted.  Several different answers to
+    one item are averaged when the source numbers them or `average_repeats` says so.
+
+    Raises RunError when filters differ, an item has several unnumbered answers, nothing matches,
+    or, with `allow_unmatched` off, targets of one item differ or more than 1 % of all items have
+    no partner.
     """
     left, right = by_filter(baseline), by_filter(candidate)
     if set(left) != set(right):
@@ -75,87 +106,176 @@ def pair_samples(
             hint="Run both models with the same version of the task.",
         )
     return tuple(
-        _pair_one(task, name, left[name], right[name], allow_unmatched=allow_unmatched)
+        _pair_one(
+            task,
+            name,
+            _by_key(task, name, left[name], "baseline", average_repeats),
+            _by_key(task, name, right[name], "candidate", average_repeats),
+            allow_unmatched=allow_unmatched,
+        )
         for name in left
     )
 
 
+@dataclass(frozen=True)
+class _Side:
+    """One model's answers by item."""
+
+    answers: Mapping[Key, Answers]
+    n_duplicates: int
+    duplicated: tuple[int | str, ...]
+
+    def hashes(self) -> dict[int | str, str]:
+        """Item number → document, where the number is unique."""
+        found: dict[int | str, list[str]] = {}
+        for doc_id, doc_hash in self.answers:
+            found.setdefault(doc_id, []).append(doc_hash)
+        return {doc_id: hashes[0] for doc_id, hashes in found.items() if len(hashes) == 1}
+
+
 def _pair_one(
-    task: str,
-    filter_name: str,
-    baseline: Sequence[TaskSample],
-    candidate: Sequence[TaskSample],
-    *,
-    allow_unmatched: bool,
+    task: str, filter_name: str, left: _Side, right: _Side, *, allow_unmatched: bool
 ) -> PairedSamples:
-    left = _by_key(task, filter_name, baseline, "baseline")
-    right = _by_key(task, filter_name, candidate, "candidate")
-    common = sorted(set(left) & set(right))
-    n_unmatched = len(set(left) ^ set(right))
-    n_items = len(set(left) | set(right))
+    common = sorted(set(left.answers) & set(right.answers), key=_order)
+    mine, theirs = left.hashes(), right.hashes()
+    changed = {i for i in mine.keys() & theirs.keys() if mine[i] != theirs[i]}
+    only_left = [k for k in left.answers if k not in right.answers and k[0] not in changed]
+    only_right = [k for k in right.answers if k not in left.answers and k[0] not in changed]
+    retargeted = [
+        k for k in common if left.answers[k][0].target_hash != right.answers[k][0].target_hash
+    ]
+    named = [
+        *(f"{i}: another document" for i in sorted(changed, key=str)),
+        *(f"{k[0]}: another target" for k in retargeted),
+        *(f"{k[0]}: only the baseline answered" for k in sorted(only_left, key=_order)),
+        *(f"{k[0]}: only the candidate answered" for k in sorted(only_right, key=_order)),
+        *(f"{i}: repeated rows" for i in dict.fromkeys((*left.duplicated, *right.duplicated))),
+    ]
+    n_unmatched = len(changed) + len(only_left) + len(only_right)
+    n_items = len(common) + n_unmatched
     if not common:
         raise RunError(
-            f"task {task!r}: no item is common to both models ({len(left)} and {len(right)} rows).",
+            f"task {task!r}: no item is common to both models ({len(left.answers)} and"
+            f" {len(right.answers)} items).",
             hint="Run both models on the same data and limit.",
         )
-    if n_unmatched > MOST_UNMATCHED_SHARE * n_items and not allow_unmatched:
+    if retargeted and not allow_unmatched:
         raise RunError(
-            f"task {task!r}: {n_unmatched} of {n_items} items have no partner, more than 1 %.",
+            f"task {task!r}: {_items(retargeted)} different targets for the two models.",
+            hint="The task's data changed between the runs: run both again.",
+        )
+    if n_unmatched > MOST_UNMATCHED_SHARE * n_items and not allow_unmatched:
+        detail = f"{len(only_left)} only of the baseline, {len(only_right)} only of the candidate"
+        if changed:
+            detail += f", {len(changed)} with another document"
+        raise RunError(
+            f"task {task!r}: {n_unmatched} of {n_items} items have no partner, more than 1 %"
+            f" ({detail}).",
             hint="Run both models on the same data, or pass --allow_unmatched.",
         )
-    for key in common:
-        if left[key].target_hash != right[key].target_hash:
-            raise RunError(
-                f"task {task!r}: item {key[0]} has different targets for the two models.",
-                hint="The task's data changed between the runs: run both again.",
-            )
+    lost = set(retargeted)
+    kept = [key for key in common if key not in lost]
+    if not kept:
+        raise RunError(f"task {task!r}: every common item has different targets.")
+    answers = [tuple(side.answers[key] for key in kept) for side in (left, right)]
+    pairs = list(zip(*answers, strict=True))
     return PairedSamples(
         task=task,
         filter=filter_name,
-        baseline=tuple(left[key] for key in common),
-        candidate=tuple(right[key] for key in common),
-        n_unmatched=n_unmatched,
-        n_prompts_differ=sum(left[k].prompt_hash != right[k].prompt_hash for k in common),
+        baseline=tuple(map(_mean_answer, answers[0])),
+        candidate=tuple(map(_mean_answer, answers[1])),
+        n_only_baseline=len(only_left),
+        n_only_candidate=len(only_right),
+        n_changed=len(changed) + len(retargeted),
+        n_duplicates=left.n_duplicates + right.n_duplicates,
+        n_prompts_differ=sum(a[0].prompt_hash != b[0].prompt_hash for a, b in pairs),
+        named=tuple(named[:_MOST_NAMED]),
+        baseline_answers=answers[0],
+        candidate_answers=answers[1],
     )
 
 
+def _items(keys: Sequence[Key]) -> str:
+    """ "item 3 has" or "4 items (3, 7, 8, …) have"."""
+    if len(keys) == 1:
+        return f"item {keys[0][0]} has"
+    shown = ", ".join(str(key[0]) for key in keys[:5])
+    return f"{len(keys)} items ({shown}{', …' if len(keys) > 5 else ''}) have"
+
+
+def _order(key: Key) -> tuple[bool, int, str, str]:
+    """Numbers before names, each in its own order."""
+    doc_id, doc_hash = key
+    if isinstance(doc_id, int):
+        return False, doc_id, "", doc_hash
+    return True, 0, doc_id, doc_hash
+
+
 def _by_key(
-    task: str, filter_name: str, samples: Sequence[TaskSample], whose: str
-) -> dict[tuple[int, str], TaskSample]:
-    rows: dict[tuple[int, str], TaskSample] = {}
+    task: str,
+    filter_name: str,
+    samples: Sequence[TaskSample],
+    whose: str,
+    average_repeats: bool,
+) -> _Side:
+    rows: dict[Key, list[TaskSample]] = {}
+    n_duplicates, duplicated = 0, []
     for sample in samples:
-        if sample.key in rows:
+        known = rows.setdefault(sample.key, [])
+        if sample in known:
+            n_duplicates += 1
+            duplicated.append(sample.doc_id)
+            continue
+        if any(sample.repeat == other.repeat for other in known) and not average_repeats:
             raise RunError(
                 f"task {task!r}, filter {filter_name!r}: item {sample.doc_id} occurs twice for the"
-                f" {whose}.",
-                hint="Run the task again.",
+                f" {whose}, with different answers.",
+                hint="Give one run a folder, or --average_repeats when these are several samples.",
             )
-        rows[sample.key] = sample
-    return rows
+        known.append(sample)
+    return _Side(
+        {key: tuple(found) for key, found in rows.items()}, n_duplicates, tuple(duplicated)
+    )
+
+
+def _mean_answer(answers: Answers) -> TaskSample:
+    """One sample an item: the means of the answers' values, the rest from the first."""
+    first = answers[0]
+    if len(answers) == 1:
+        return first
+    shared = [m for m in first.values if all(m in other.values for other in answers)]
+    means = {m: sum(other.values[m] for other in answers) / len(answers) for m in shared}
+    return replace(first, values=means)
 
 
 def primary_metric(
-    task: str, available: Iterable[tuple[str, str]], wanted: str | None = None
+    task: str,
+    available: Iterable[tuple[str, str]],
+    wanted: str | None = None,
+    preferred: Sequence[str] = (),
 ) -> tuple[str, str]:
     """Choose the one (metric, filter) that summaries and the multiplicity correction use.
 
-    `available` in the task's order.  `wanted`: "metric" or "metric,filter".  Raises UsageError when
-    `wanted` is not among them or there is none.
+    `available` in the task's order.  `wanted`: "metric" or "metric,filter".  `preferred`: metrics
+    that the source puts first, before the usual order.  Raises UsageError when `wanted` is not
+    among them or there is none.
     """
     choices = list(available)
     if not choices:
         raise UsageError(f"task {task!r} has no metric that can be paired.")
     if wanted is not None:
-        metric, _, filter_name = wanted.partition(",")
+        if wanted in (metric for metric, _ in choices):  # a metric's own name may hold a comma
+            return next(choice for choice in choices if choice[0] == wanted)
+        metric, _, filter_name = wanted.rpartition(",")
         for choice in choices:
-            if choice[0] == metric and filter_name in ("", choice[1]):
+            if choice == (metric, filter_name):
                 return choice
         known = [f"{metric},{name}" for metric, name in choices]
         raise UsageError(
             f"task {task!r} has no metric {wanted!r}.",
             hint=did_you_mean(wanted, [*known, *{metric for metric, _ in choices}]),
         )
-    for metric in PRIMARY_METRICS:
+    for metric in (*preferred, *PRIMARY_METRICS):
         for choice in choices:
             if choice[0] == metric:
                 return choice

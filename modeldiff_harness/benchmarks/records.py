@@ -136,6 +136,8 @@ class TaskRun:
     lm_eval_results: dict[str, Any]
     """lm-eval's own results of this task, JSON-safe, without samples and machine paths."""
     shadows: str = ""
+    batch_size: int | None = None
+    """Sequences a batch: a rerun for the noise floor takes another."""
     folder: Path = field(default=Path(), compare=False, metadata={"transient": True})
 
     @property

@@ -2,71 +2,77 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from modeldiff_harness.artifacts import TaskSample
+from modeldiff_harness.benchmarks.answer_faults import generation_faults
 from modeldiff_harness.errors import RunError
 
-__all__ = ["TaskSample", "by_filter", "read_samples", "sample_from_row"]
+__all__ = [
+    "LM_EVAL_FAULTS",
+    "TaskSample",
+    "by_filter",
+    "read_samples",
+    "sample_from_row",
+    "shorten",
+]
+
+LM_EVAL_FAULTS = ("not_extracted", "empty", "refused")
+"""What lm-eval's rows can show; it does not record why generation stopped."""
+
+LONGEST_LINE_BYTES = 64 * 2**20
+LONGEST_GENERATION = 4000
+"""Characters of a generation that are kept beside its answer."""
+
+_NOT_FOUND = "[invalid]"
+"""What lm-eval's extraction filters return when they find no answer."""
 
 
-@dataclass(frozen=True)
-class TaskSample:
-    """One item under one model and one filter."""
-
-    doc_id: int
-    doc_hash: str
-    target_hash: str
-    prompt_hash: str
-    filter: str
-    target: str
-    prompt: str
-    response: str
-    """Generated text after the filter, or the choice with the highest log-likelihood."""
-    response_by_length: str
-    """The same with log-likelihoods divided by the choices' lengths, as `acc_norm` decides."""
-    values: dict[str, float]
-    """Metric → value of this item, for metrics that are one number an item; NaN is kept."""
-    parts: dict[str, Any] = field(default_factory=dict)
-    """Metric → what its aggregation needs of this item (F1, BLEU, perplexity)."""
-    cluster: str | None = None
-
-    @property
-    def key(self) -> tuple[int, str]:
-        """What identifies the item within its task and filter."""
-        return self.doc_id, self.doc_hash
-
-
-def read_samples(path: Path, cluster_field: str | None = None) -> tuple[TaskSample, ...]:
+def read_samples(path: Path) -> tuple[TaskSample, ...]:
     """Read a `samples_*.jsonl` file.
 
     Raises RunError that names the file and line when a row cannot be read.
     """
-    return tuple(_rows(path, cluster_field))
+    return tuple(_rows(path))
 
 
-def _rows(path: Path, cluster_field: str | None) -> Iterator[TaskSample]:
+def _rows(path: Path) -> Iterator[TaskSample]:
     try:
-        with path.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, start=1):
-                try:
-                    yield sample_from_row(json.loads(line), cluster_field)
-                except (KeyError, TypeError, ValueError, IndexError) as error:
-                    raise RunError(
-                        f"{path.name} line {number} is not an lm-eval sample: "
-                        f"{type(error).__name__}: {error}.",
-                        hint="Run the task again.",
-                    ) from error
+        with path.open("rb") as stream:
+            number = 0
+            while line := stream.readline(LONGEST_LINE_BYTES):
+                number += 1
+                where = f"{path.name} line {number}"
+                if len(line) == LONGEST_LINE_BYTES:
+                    raise RunError(f"{where} is longer than {LONGEST_LINE_BYTES // 2**20} MiB.")
+                if line.isspace():
+                    continue
+                yield _row(line, where)
     except OSError as error:
         raise RunError(f"cannot read samples {path.name}: {error.strerror}.") from error
 
 
-def sample_from_row(row: Mapping[str, Any], cluster_field: str | None = None) -> TaskSample:
+def _row(line: bytes, where: str) -> TaskSample:
+    try:
+        row = json.loads(line)
+        if not isinstance(row, dict):
+            raise TypeError(f"{type(row).__name__} instead of an object")
+        return sample_from_row(row)
+    except KeyError as error:
+        found = f"it has no {error.args[0]!r}"
+    except (TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+        found = f"{type(error).__name__}: {error}"
+    raise RunError(
+        f"{where} is not an lm-eval sample: {found}.",
+        hint="Was the file cut off? Run the task again with --log_samples.",
+    )
+
+
+def sample_from_row(row: Mapping[str, Any]) -> TaskSample:
     """Convert one row; raises KeyError for a field that every lm-eval sample has."""
     values: dict[str, float] = {}
     parts: dict[str, Any] = {}
@@ -77,20 +83,47 @@ def sample_from_row(row: Mapping[str, Any], cluster_field: str | None = None) ->
         else:
             parts[metric] = value
     arguments = list(row["arguments"].values())
+    response = _response(row["filtered_resps"], arguments, by_length=False)
+    generation = _generation(row, arguments)
+    doc = row["doc"]
     return TaskSample(
         doc_id=int(row["doc_id"]),
-        doc_hash=row["doc_hash"],
-        target_hash=row["target_hash"],
-        prompt_hash=row["prompt_hash"],
-        filter=row["filter"],
+        doc_hash=str(row["doc_hash"]),
+        target_hash=str(row["target_hash"]),
+        prompt_hash=str(row["prompt_hash"]),
+        filter=str(row["filter"]),
         target=_target_text(row["target"], arguments),
         prompt=_text(arguments[0].get("arg_0", "")) if arguments else "",
-        response=_response(row["filtered_resps"], arguments, by_length=False),
+        response=response,
         response_by_length=_response(row["filtered_resps"], arguments, by_length=True),
         values=values,
         parts=parts,
-        cluster=_cluster(row["doc"], cluster_field),
+        doc=doc if isinstance(doc, dict) else {},
+        generation="" if generation in (None, response) else shorten(generation or ""),
+        faults=()
+        if generation is None
+        else generation_faults(generation, extracted=response != _NOT_FOUND),
     )
+
+
+def shorten(text: str, longest: int = LONGEST_GENERATION) -> str:
+    """Cut a long text in its middle: beginnings refuse, ends answer."""
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]} […] {text[-half:]}"
+
+
+def _generation(row: Mapping[str, Any], arguments: list[dict[str, Any]]) -> str | None:
+    """Return the text before the filters; None for items that are decided by log-likelihood."""
+    if not arguments or not isinstance(arguments[0].get("arg_1"), Mapping):
+        return None
+    first = row.get("resps") or row["filtered_resps"]
+    while isinstance(first, list):
+        if not first:
+            return ""
+        first = first[0]
+    return first if isinstance(first, str) else None
 
 
 def _response(filtered: Any, arguments: list[dict[str, Any]], *, by_length: bool) -> str:
@@ -134,15 +167,6 @@ def _target_text(target: Any, arguments: list[dict[str, Any]]) -> str:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _cluster(doc: Any, field_name: str | None) -> str | None:
-    if field_name is None:
-        return None
-    if not isinstance(doc, Mapping) or field_name not in doc:
-        raise KeyError(f"cluster field {field_name!r} is not in the document")
-    text = json.dumps(doc[field_name], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def by_filter(samples: Iterable[TaskSample]) -> dict[str, list[TaskSample]]:

@@ -77,7 +77,8 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
     click.option("--max_tokens", type=int, help="Tokens of the corpus."),
     click.option("--learner", help="Dictionary learner."),
     click.option("--learner_args", help="key=value,… (n_latents, k, steps, …)."),
-    click.option("--replicates", type=int, help="Dictionary seeds."),
+    click.option("--replicates", type=int, help="Dictionary seeds, and reruns of the baseline "
+                                                "that give the benchmarks' noise floor."),
     click.option("--scorers", help="Latent scorers."),
     click.option("--rule", help="Rule of `classify` that the profile uses."),
     click.option("--null", "null_run", type=click.Choice(["auto", "none"]), help="The null run."),
@@ -112,6 +113,8 @@ def build_config(given: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any]]:
         (overrides if section is None else nested[section])[key] = value
     if "model_args" in passed:
         _apply_model_args(passed["model_args"], overrides, nested)
+    if "replicates" in passed:
+        nested["benchmarks"]["replicates"] = passed["replicates"]
     if "tasks" in passed:
         _apply_tasks(_split(passed["tasks"]), nested)
     for section, values in nested.items():

@@ -9,6 +9,7 @@
 | `bootstrap` | BCa intervals for a ratio of sums over units, sign-flip permutation |
 | `aggregate` | paired difference of any corpus-level metric |
 | `stratified` | a group estimate from its sub-tasks |
+| `noise` | how much a result moves when nothing but the run changes |
 | `effects` | effect sizes that travel between metrics |
 | `multiplicity` | false discovery rate, family-wise error, simultaneous intervals |
 | `power` | minimum detectable effect, items for a margin, Elo precision |

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.stats.clusters import ClusterLabels, cluster_index
+from modeldiff_harness.stats.clusters import ClusterLabels, cluster_index, sum_within
 from modeldiff_harness.stats.estimates import (
     Floats,
     Ints,
@@ -55,12 +56,71 @@ def aggregate_difference(
     draws = _resampled_differences(
         baseline, candidate, aggregate, index, n_units, n_resamples, seed
     )
+    return _from_draws(whole, draws, n_resamples, n, n_units, confidence)
+
+
+def summed_difference(
+    baseline_NS: npt.ArrayLike,
+    candidate_NS: npt.ArrayLike,
+    combine: Callable[[Floats], float],
+    clusters: ClusterLabels | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+    n_resamples: int = 5_000,
+) -> PairedEstimate | Undetermined:
+    """The same as `aggregate_difference` for metrics that are a function of sums over items.
+
+    `baseline_NS`, `candidate_NS`: (N, S) statistics of every item (n-gram matches for BLEU, true
+    and false positives for F1, log-likelihoods and lengths for perplexity); `combine` turns their
+    sums (S,) into the metric.  Resampling adds rows instead of aggregating texts again.  Raises
+    `UsageError` for shapes that differ or values that are not finite.
+    """
+    check_confidence(confidence)
+    base, cand = (np.asarray(one, dtype=np.float64) for one in (baseline_NS, candidate_NS))
+    if base.ndim != 2 or base.shape != cand.shape:
+        raise UsageError(f"statistics of shapes {base.shape} and {cand.shape}; align them first")
+    if not (np.isfinite(base).all() and np.isfinite(cand).all()):
+        raise UsageError("an item's statistics are not finite; leave missing items out first")
+    n = len(base)
+    index, n_units = cluster_index(clusters, n)
+    if n_units < 2:
+        return Undetermined(f"{n_units} document; resampling needs at least 2", n_units)
+    whole = _defined(combine, base.sum(axis=0)), _defined(combine, cand.sum(axis=0))
+    if not all(map(math.isfinite, whole)):
+        return Undetermined("the aggregation is undefined on these records", n_units)
+    units = np.concatenate([sum_within(one, index, n_units) for one in (base, cand)], axis=1)
+    rng = np.random.default_rng(seed)
+    draws = np.empty(n_resamples)
+    half = base.shape[1]
+    for row in range(n_resamples):
+        sums = units[rng.integers(0, n_units, n_units)].sum(axis=0)
+        draws[row] = _defined(combine, sums[half:]) - _defined(combine, sums[:half])
+    kept = draws[np.isfinite(draws)]
+    return _from_draws(whole, kept, n_resamples, n, n_units, confidence)
+
+
+def _defined(combine: Callable[[Floats], float], sums: Floats) -> float:
+    """The metric, or NaN where it has no value: a resample without any positive."""
+    try:
+        return float(combine(sums))
+    except (ZeroDivisionError, OverflowError):
+        return math.nan
+
+
+def _from_draws(
+    whole: tuple[float, float],
+    draws: Floats,
+    n_resamples: int,
+    n: int,
+    n_units: int,
+    confidence: float,
+) -> PairedEstimate | Undetermined:
     delta = whole[1] - whole[0]
     undefined = n_resamples - len(draws)
     if undefined > _MOST_UNDEFINED_SHARE * n_resamples:
         reason = f"the aggregation is undefined on {undefined} of {n_resamples} resamples"
         return Undetermined(reason, n_units, delta)
-    if float(np.ptp(draws)) == 0.0:
+    if float(np.ptp(draws)) <= 1e-12 * max(map(abs, whole)):
         return Undetermined("the difference never varies over resamples", n_units, delta)
     tail = (1.0 - confidence) / 2.0
     beyond = min(int((draws <= 0).sum()), int((draws >= 0).sum()))

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined, two_sided_p
+from modeldiff_harness.stats.clusters import cluster_index, sum_within
+from modeldiff_harness.stats.estimates import (
+    PairedEstimate,
+    Undetermined,
+    as_finite_vector,
+    check_confidence,
+    two_sided_p,
+    wald,
+)
 
 Weighting = Literal["items", "equal"]
 
@@ -77,3 +89,68 @@ def _combined_unpaired(pairs: Sequence[tuple[float, PairedEstimate]]) -> float |
 def _total(counts: Sequence[int | None]) -> int | None:
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """The items of one sub-task, aligned, with the cluster each belongs to."""
+
+    baseline: npt.ArrayLike
+    candidate: npt.ArrayLike
+    clusters: Sequence[Hashable]
+    """Labels that may occur in several strata: the same question in two languages."""
+
+
+def crossed_difference(
+    strata: Sequence[Stratum], confidence: float = 0.95
+) -> PairedEstimate | Undetermined:
+    """The paired difference over sub-tasks whose items belong together across sub-tasks.
+
+    The estimate is that of `stratified_difference` with weights by items; its variance is
+    Σ_g(Σ_{i∈g}(d_i - d̄_{s(i)}))²/n² x G/(G-1) over clusters g that cross the strata s, so that a
+    question asked in twenty languages counts once.  t with G-1 degrees of freedom.  Raises
+    `UsageError` for no strata or lengths that differ.
+    """
+    check_confidence(confidence)
+    if not strata:
+        raise UsageError("a group needs at least one sub-task")
+    bases = [as_finite_vector(part.baseline, "baseline") for part in strata]
+    cands = [as_finite_vector(part.candidate, "candidate") for part in strata]
+    for part, base, cand in zip(strata, bases, cands, strict=True):
+        if not len(base) == len(cand) == len(part.clusters):
+            raise UsageError("a sub-task has different numbers of values and cluster labels")
+    base, cand = np.concatenate(bases), np.concatenate(cands)
+    n = len(base)
+    labels = [label for part in strata for label in part.clusters]
+    index, n_clusters = cluster_index(labels, n)
+    if n_clusters < 2:
+        return Undetermined("all items belong to one cluster", n_clusters)
+    d = cand - base
+    centred = [c - b - float((c - b).mean()) for b, c in zip(bases, cands, strict=True)]
+    sums_G = sum_within(np.concatenate(centred), index, n_clusters)
+    se = math.sqrt(float((sums_G**2).sum()) * n_clusters / (n_clusters - 1.0)) / n
+    delta = float(d.mean())
+    if se <= 1e-12 * float(max(np.abs(base).max(), np.abs(cand).max(), 1.0)):
+        return Undetermined("every cluster differs by the same amount", n_clusters, delta)
+    binary = bool(np.isin(np.concatenate([base, cand]), (0.0, 1.0)).all())
+    df = float(n_clusters - 1)
+    interval = wald(delta, se, confidence, df)
+    return PairedEstimate(
+        n=n,
+        baseline=float(base.mean()),
+        candidate=float(cand.mean()),
+        delta=delta,
+        se=se,
+        lower=interval.lower,
+        upper=interval.upper,
+        p_value=two_sided_p(delta, se, df),
+        method=f"stratified over {len(strata)} sub-tasks, clusters across them, t",
+        confidence=confidence,
+        df=df,
+        n_clusters=n_clusters,
+        fixed=int((d > 0).sum()) if binary else None,
+        broken=int((d < 0).sum()) if binary else None,
+        both_right=int(((base == 1) & (cand == 1)).sum()) if binary else None,
+        both_wrong=int(((base == 0) & (cand == 0)).sum()) if binary else None,
+        flags=("few_clusters",) if n_clusters < 40 else (),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,15 +52,50 @@ def test_the_same_number_with_another_document_is_not_the_same_item(
         pair_samples("toy", samples(1), other)
 
 
-def test_an_item_that_occurs_twice_is_refused(samples: Samples) -> None:
+def test_a_row_that_repeats_another_is_dropped_and_counted(samples: Samples) -> None:
     baseline = samples(5)
-    with pytest.raises(RunError, match="item 4 occurs twice for the candidate"):
-        pair_samples("toy", baseline, [*baseline, baseline[4]])
+    (pair,) = pair_samples("toy", baseline, [*baseline, baseline[4]])
+    assert (pair.n_duplicates, len(pair.baseline)) == (1, 5)
+    assert pair.named == ("4: repeated rows",)
+
+
+def test_two_answers_to_one_item_are_refused_unless_they_are_to_be_averaged(
+    samples: Samples,
+) -> None:
+    baseline = samples(5)
+    other = replace(baseline[4], values={"acc": 1.0})
+    with pytest.raises(RunError, match="item 4 occurs twice for the candidate, with different"):
+        pair_samples("toy", baseline, [*baseline, other])
+    (pair,) = pair_samples("toy", baseline, [*baseline, other], average_repeats=True)
+    assert pair.candidate[4].values == {"acc": 0.5}
+    assert pair.samples_per_item == pytest.approx(11 / 10)
+
+
+def test_answers_that_the_source_numbers_are_averaged(samples: Samples) -> None:
+    baseline = samples(5)
+    again = [replace(one, repeat=1, values={"acc": 1 - one.values["acc"]}) for one in baseline]
+    (pair,) = pair_samples("toy", baseline, [*baseline, *again])
+    assert [one.values["acc"] for one in pair.candidate] == [0.5] * 5
+    assert pair.n_duplicates == 0
 
 
 def test_different_targets_are_refused(samples: Samples) -> None:
-    with pytest.raises(RunError, match="item 0 has different targets"):
+    with pytest.raises(RunError, match=r"3 items \(0, 1, 2\) have different targets"):
         pair_samples("toy", samples(3), samples(3, target="1"))
+    mixed = [*samples(2), *samples(3, target="1")[2:]]
+    (pair,) = pair_samples("toy", samples(3), mixed, allow_unmatched=True)
+    assert (pair.n_changed, len(pair.baseline), pair.named) == (1, 2, ("2: another target",))
+
+
+def test_changed_documents_are_named_and_count_as_without_a_partner(
+    samples: Samples, sample_row: Callable[..., dict[str, Any]]
+) -> None:
+    changed = sample_from_row(sample_row(7, {"acc": 1}, doc={"text": "rewritten"}))
+    full = samples(200)
+    (pair,) = pair_samples("toy", full, [*full[:7], changed, *full[8:-1]])
+    assert (pair.n_changed, pair.n_only_baseline, pair.n_only_candidate) == (1, 1, 0)
+    assert (pair.n_unmatched, len(pair.baseline)) == (2, 198)
+    assert pair.named == ("7: another document", "199: only the baseline answered")
 
 
 def test_different_prompts_are_counted(samples: Samples) -> None:
