@@ -40,6 +40,7 @@ from modeldiff_harness.artifacts.gate import (
 )
 from modeldiff_harness.artifacts.latents import (
     OWNERS,
+    ActivationStatistics,
     CapabilityProfile,
     DictionaryQuality,
     DifferenceEnergy,
@@ -111,6 +112,7 @@ __all__ = [
     "View",
     "Normaliser",
     "HarvestedActivations",
+    "ActivationStatistics",
     "TrainedDictionary",
     "ScoreColumn",
     "GroupActivity",

@@ -1,15 +1,12 @@
-"""Release decisions from estimates and margins, and how often they are right."""
+"""Release decisions from estimates and margins."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
-import numpy as np
-from scipy.special import ndtr
-
+from modeldiff_harness.artifacts.gate import Outcome
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.stats.estimates import (
     Estimate,
@@ -20,7 +17,7 @@ from modeldiff_harness.stats.estimates import (
 )
 from modeldiff_harness.stats.multiplicity import holm
 
-Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+__all__ = ["Criterion", "CriterionDecision", "GateDecision", "decide_gate", "style_driven_gain"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class CriterionDecision:
 
     criterion: Criterion
     """The criterion decided."""
-    verdict: Verdict
+    verdict: Outcome
     """PASS, FAIL or INCONCLUSIVE."""
     lower: float | None
     """Lower end of the gate's interval; None when undetermined."""
@@ -94,37 +91,10 @@ class CriterionDecision:
 class GateDecision:
     """The verdict of the whole gate and of its criteria."""
 
-    verdict: Verdict
+    verdict: Outcome
     """FAIL if a required criterion fails, PASS if all pass, else INCONCLUSIVE."""
     decisions: tuple[CriterionDecision, ...]
     """In the order of the criteria."""
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """How often a criterion is decided which way when the truth is `true_delta`."""
-
-    true_delta: float
-    """The assumed candidate - baseline."""
-    p_pass: float
-    """Chance of PASS."""
-    p_fail: float
-    """Chance of FAIL, at Holm's strictest step."""
-
-    @property
-    def p_inconclusive(self) -> float:
-        """Chance of neither."""
-        return max(0.0, 1.0 - self.p_pass - self.p_fail)
-
-
-@dataclass(frozen=True)
-class GateRates:
-    """Simulated rates of the whole gate under given true differences."""
-
-    verdicts: dict[Verdict, float] = field(hash=False)
-    """Share of simulated runs by whole verdict."""
-    n_runs: int
-    """Simulated runs."""
 
 
 def decide_gate(
@@ -151,66 +121,6 @@ def decide_gate(
         for criterion, p, q in zip(criteria, loss_p, adjusted, strict=True)
     )
     return GateDecision(_whole(decisions), decisions)
-
-
-def operating_characteristics(
-    se: float,
-    margin: float,
-    n_criteria: int = 1,
-    family_alpha: float = 0.05,
-    confidence: float = 0.90,
-) -> tuple[OperatingPoint, ...]:
-    """Chances of PASS and FAIL at true differences 0, -m/2, -m and -2m for a normal estimate.
-
-    FAIL is computed at level family_alpha/n_criteria, Holm's first step: what a criterion gets when
-    it is alone in being worse. Raises `UsageError` for sizes that are not positive.
-    """
-    if se <= 0 or margin <= 0 or n_criteria < 1:
-        raise UsageError("operating characteristics need a positive SE, margin and criteria count")
-    reach = critical_value(confidence) * se
-    strict = critical_value(1.0 - 2.0 * family_alpha / n_criteria) * se
-    threshold = min(-margin, -strict)
-    return tuple(
-        OperatingPoint(
-            true_delta,
-            float(ndtr((true_delta + margin - reach) / se)),
-            float(ndtr((threshold - true_delta) / se)),
-        )
-        for true_delta in (0.0, -margin / 2.0, -margin, -2.0 * margin)
-    )
-
-
-def simulate_gate(
-    ses: Sequence[float],
-    margins: Sequence[float],
-    true_deltas: Sequence[float],
-    n_runs: int = 10_000,
-    family_alpha: float = 0.05,
-    confidence: float = 0.90,
-    seed: int = 0,
-) -> GateRates:
-    """Rates of the whole verdict for independent normal criteria with the given truths."""
-    if not len(ses) == len(margins) == len(true_deltas) >= 1:
-        raise UsageError("give one standard error, margin and true difference a criterion")
-    se, margin = np.asarray(ses, np.float64), np.asarray(margins, np.float64)
-    if (se <= 0).any() or (margin <= 0).any():
-        raise UsageError("standard errors and margins must be positive")
-    rng = np.random.default_rng(seed)
-    drawn = np.asarray(true_deltas) + se * rng.standard_normal((n_runs, len(se)))
-    passed = drawn - critical_value(confidence) * se > -margin
-    p = ndtr(drawn / se)
-    order = np.argsort(p, axis=1)
-    stepped = np.take_along_axis(p, order, axis=1) * np.arange(len(se), 0, -1)
-    adjusted = np.empty_like(p)
-    np.put_along_axis(adjusted, order, np.maximum.accumulate(stepped, axis=1), axis=1)
-    failed = (adjusted <= family_alpha) & (drawn <= -margin)
-    fail, ok = failed.any(axis=1), passed.all(axis=1)
-    rates: dict[Verdict, float] = {
-        "PASS": float((ok & ~fail).mean()),
-        "FAIL": float(fail.mean()),
-        "INCONCLUSIVE": float((~ok & ~fail).mean()),
-    }
-    return GateRates(rates, n_runs)
 
 
 def style_driven_gain(
@@ -253,7 +163,7 @@ def _decide(
         reason = criterion.estimate.reason
         return CriterionDecision(criterion, "INCONCLUSIVE", None, None, None, None, False, reason)
     lower, upper = _interval(criterion, criterion.estimate, confidence)
-    verdict: Verdict
+    verdict: Outcome
     if lower > -criterion.margin:
         verdict, reason = "PASS", f"a loss of {criterion.margin:g} or more is excluded"
     elif adjusted <= family_alpha and criterion.estimate <= -criterion.margin:
@@ -268,7 +178,7 @@ def _decide(
     return CriterionDecision(criterion, verdict, lower, upper, loss_p, adjusted, amber, reason)
 
 
-def _whole(decisions: Sequence[CriterionDecision]) -> Verdict:
+def _whole(decisions: Sequence[CriterionDecision]) -> Outcome:
     required = [d.verdict for d in decisions if d.criterion.required]
     if "FAIL" in required:
         return "FAIL"

@@ -10,13 +10,8 @@ from scipy import stats
 
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.stats.estimates import Estimate, Undetermined
-from modeldiff_harness.stats.gate import (
-    Criterion,
-    decide_gate,
-    operating_characteristics,
-    simulate_gate,
-    style_driven_gain,
-)
+from modeldiff_harness.stats.gate import Criterion, decide_gate, style_driven_gain
+from modeldiff_harness.stats.gate_rates import operating_characteristics, simulate_gate
 
 Z90 = stats.norm.ppf(0.95)
 
