@@ -17,6 +17,7 @@ from modeldiff_harness.artifacts.estimates import Estimate, ShareComparison
 
 __all__ = [
     "OWNERS",
+    "ActivationStatistics",
     "CapabilityProfile",
     "DictionaryQuality",
     "DifferenceEnergy",
@@ -98,6 +99,32 @@ class HarvestedActivations:
     seconds: float
     """Wall time of the forward passes."""
     folder: Path = field(default=Path(), compare=False, metadata={"transient": True})
+
+
+@dataclass(frozen=True)
+class ActivationStatistics:
+    """What a live stream must know before it runs: centre, spread and outlying norms of each view.
+
+    Measured once on whole prompts of the corpus (all of them when they hold no more than
+    `sample_tokens`); float64.
+    """
+
+    SCHEMA_VERSION: ClassVar[int] = 1
+
+    views: tuple[View, ...]
+    normalisers: tuple[Normaliser, ...]
+    """From the sample's train-split tokens of ordinary norm."""
+    max_norms: tuple[float, ...] | None
+    """A token whose norm exceeds its view's is left out of every view; None: all stay."""
+    median_norms: tuple[float, ...]
+    n_tokens: int
+    """Kept tokens in the sample."""
+    n_outliers: int
+    """How many of them were left out."""
+    complete: bool
+    """True when the sample is the whole corpus: the numbers are those of cached activations."""
+    seconds: float
+    """Wall time of the forward passes."""
 
 
 @dataclass(frozen=True)

@@ -329,14 +329,13 @@ class PlantedSource:
     ) -> Iterator[ActivationBatch]:
         """Yield the planted activations of the kept tokens, in corpus order.
 
-        Raises UsageError for an unknown model or site, and for a corpus that this configuration
-        did not plant.
+        The corpus may hold some of the planted documents, in any order.  Raises UsageError for an
+        unknown model or site, and for a corpus that this configuration did not plant.
         """
         import torch
 
         own, truth = planted_corpus(self.config)
-        if not np.array_equal(own.tokens_T, corpus.tokens_T):
-            raise UsageError("the corpus is not the one that source 'planted' made.")
+        token_T = _own_tokens(own, corpus)
         for site in sites:
             if site != SITE:
                 raise UsageError(f"planted models have no site {site!r}.", hint=f"Use {SITE}.")
@@ -351,7 +350,9 @@ class PlantedSource:
         document = np.searchsorted(corpus.offsets_N1, rows, side="right") - 1
         while self._position < rows.shape[0]:
             part = slice(self._position, self._position + runtime.batch_tokens)
-            acts = tuple(torch.from_numpy(truth.activations[m][rows[part]]) for m in chosen)
+            acts = tuple(
+                torch.from_numpy(truth.activations[m][token_T[rows[part]]]) for m in chosen
+            )
             self._position = min(part.stop, rows.shape[0])
             yield ActivationBatch(views, acts, rows[part], document[part].astype(np.int64))
         self._position = 0
@@ -363,6 +364,20 @@ class PlantedSource:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue at the position of `state`."""
         self._position = int(state["position"])
+
+
+def _own_tokens(own: TokenisedCorpus, corpus: TokenisedCorpus) -> NDArray[np.int64]:
+    """Return the place of every token of `corpus` in the planted corpus."""
+    place = {document.doc_id: n for n, document in enumerate(own.documents)}
+    found = np.array([place.get(d.doc_id, -1) for d in corpus.documents], dtype=np.int64)
+    if corpus.n_documents and (found >= 0).all():
+        length = np.diff(own.offsets_N1)[found]
+        if np.array_equal(length, np.diff(corpus.offsets_N1)):
+            within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+            token_T: NDArray[np.int64] = np.repeat(own.offsets_N1[found], length) + within
+            if np.array_equal(own.tokens_T[token_T], corpus.tokens_T):
+                return token_T
+    raise UsageError("the corpus is not the one that source 'planted' made.")
 
 
 def create(**config: Any) -> PlantedSource:

@@ -6,7 +6,7 @@ that moved less would let everything pass, one that moved more would hide everyt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from modeldiff_harness.artifacts import SPLITS, NullMatch, TokenisedCorpus
 from modeldiff_harness.contracts import ActivationSource, Runtime, SourceModels
 from modeldiff_harness.latents.energy import match_scale
+from modeldiff_harness.latents.sample import take_documents
 
 __all__ = ["match_null", "subset"]
 
@@ -74,22 +75,4 @@ def subset(corpus: TokenisedCorpus, n_tokens: int) -> TokenisedCorpus:
     train = np.flatnonzero(corpus.splits_N == SPLITS.index("train"))
     lengths = np.diff(corpus.offsets_N1)[train]
     step = max(1, int(lengths.sum() // n_tokens))
-    return _take(corpus, train[::step].tolist())
-
-
-def _take(corpus: TokenisedCorpus, documents: Sequence[int]) -> TokenisedCorpus:
-    """Return the corpus of the documents at these indices."""
-    spans = [slice(corpus.offsets_N1[n], corpus.offsets_N1[n + 1]) for n in documents]
-    lengths = [span.stop - span.start for span in spans]
-    return TokenisedCorpus(
-        tokens_T=np.concatenate([corpus.tokens_T[span] for span in spans]),
-        roles_T=np.concatenate([corpus.roles_T[span] for span in spans]),
-        keep_T=np.concatenate([corpus.keep_T[span] for span in spans]),
-        offsets_N1=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        splits_N=corpus.splits_N[list(documents)],
-        documents=tuple(corpus.documents[n] for n in documents),
-        tokenizer_digest=corpus.tokenizer_digest,
-        chat_template_digest=corpus.chat_template_digest,
-        context=corpus.context,
-        n_truncated=0,
-    )
+    return take_documents(corpus, train[::step])

@@ -21,7 +21,7 @@ from modeldiff_harness.artifacts import (
 from modeldiff_harness.contracts import ActivationBatch
 from modeldiff_harness.errors import RunError, UsageError
 
-__all__ = ["MatrixStream", "stream_from_harvests"]
+__all__ = ["MatrixStream", "split_index", "stream_from_harvests"]
 
 _CHUNK_ROWS = 8192
 
@@ -83,7 +83,7 @@ class MatrixStream:
 
     def n_rows(self, split: str) -> int:
         """Return the number of kept tokens of `split`."""
-        return int((self._splits == _split_index(split)).sum())
+        return int((self._splits == split_index(split)).sum())
 
     def shuffled(
         self, split: str, batch_tokens: int, *, seed: int, start_step: int = 0
@@ -94,7 +94,7 @@ class MatrixStream:
         every batch is full and any step can be reached at once.  Raises UsageError when the split
         is empty.
         """
-        rows = np.flatnonzero(self._splits == _split_index(split))
+        rows = np.flatnonzero(self._splits == split_index(split))
         n = rows.shape[0]
         if not n:
             raise UsageError(f"no token of the corpus lies in split {split!r}.")
@@ -115,7 +115,7 @@ class MatrixStream:
 
     def ordered(self, splits: Sequence[str], batch_tokens: int) -> Iterator[ActivationBatch]:
         """Yield every kept token of `splits` once, normalised, in corpus order."""
-        wanted = [_split_index(split) for split in splits]
+        wanted = [split_index(split) for split in splits]
         rows = np.flatnonzero(np.isin(self._splits, wanted))
         for start in range(0, rows.shape[0], batch_tokens):
             yield self._batch(rows[start : start + batch_tokens])
@@ -196,7 +196,8 @@ def _permutation(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(n)
 
 
-def _split_index(split: str) -> int:
+def split_index(split: str) -> int:
+    """Return the place of `split` in SPLITS; UsageError when there is none of that name."""
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r}; known: {', '.join(SPLITS)}.")
     return SPLITS.index(split)

@@ -15,22 +15,25 @@ __all__ = ["calibrate_threshold"]
 def calibrate_threshold(
     weights: InferenceWeights, batches: Iterable[Sequence[Tensor]], *, k: int, n_tokens: int
 ) -> float:
-    """Return θ such that k of f·w a token exceed it on average over the `n_tokens` of `batches`.
+    """Return θ such that k of f·w a token exceed it on average over the tokens of `batches`.
 
+    `n_tokens` is at least their number: a live stream leaves outliers out as it finds them.
     θ lies midway between the k·T-th and the next largest activation of all T tokens together; 0
     when no more than k·T are positive.  Weights and batches should be float64.  At most about
     k·T + T_batch·L numbers are held.
     """
-    wanted = k * n_tokens
+    most, seen = k * n_tokens, 0
     pool_N = torch.zeros(0, dtype=torch.float64)
     border = 0.0
     for acts in batches:
         activation_TL = pre_activations(weights, acts).clamp_min_(0) * weights.weight_L
         fresh_N = activation_TL[activation_TL > border].to("cpu", torch.float64)
         pool_N = torch.cat([pool_N, fresh_N])
-        if pool_N.shape[0] > 2 * wanted:
-            pool_N = torch.topk(pool_N, wanted + 1, sorted=False).values
+        seen += int(acts[0].shape[0])
+        if pool_N.shape[0] > 2 * most:
+            pool_N = torch.topk(pool_N, most + 1, sorted=False).values
             border = float(pool_N.min())
+    wanted = k * seen
     if pool_N.shape[0] <= wanted:
         return 0.0
     top_N = torch.topk(pool_N, wanted + 1).values
