@@ -84,6 +84,8 @@ class Battle:
     categories: tuple[str, ...] = ()
     language: str | None = None
     invalid_reason: str = ""
+    sides_known: bool = True
+    """False when the file does not say which answer the judge saw first: A is then only a name."""
 
 
 @dataclass(frozen=True)

