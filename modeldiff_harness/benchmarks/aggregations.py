@@ -16,7 +16,13 @@ import numpy as np
 
 from modeldiff_harness.stats.estimates import Floats
 
-__all__ = ["DEFAULT_AGGREGATIONS", "LOWER_IS_BETTER", "SumAggregation", "sum_aggregation"]
+__all__ = [
+    "DEFAULT_AGGREGATIONS",
+    "LOWER_IS_BETTER",
+    "SumAggregation",
+    "plain_aggregation",
+    "sum_aggregation",
+]
 
 Records = Sequence[Any]
 
@@ -60,6 +66,15 @@ def sum_aggregation(name: str) -> SumAggregation | None:
     if name in _SACREBLEU:
         return _sacrebleu(*_SACREBLEU[name])
     return _BY_NAME.get(name)
+
+
+def plain_aggregation(name: str) -> Callable[[list[Any]], float] | None:
+    """Return an aggregation of lm-eval's that is no function of sums, or None."""
+    return _upper_median if name == "median" else None
+
+
+def _upper_median(values: list[Any]) -> float:
+    return float(sorted(values)[len(values) // 2])
 
 
 def _each(
@@ -141,6 +156,9 @@ _BY_NAME: Mapping[str, SumAggregation] = {
     ),
     "bits_per_byte": SumAggregation(
         _each(lambda x: (float(x[0]), float(x[1]))), lambda sums: -_ratio(sums) / math.log(2)
+    ),
+    "agg_inst_level_acc": SumAggregation(
+        _each(lambda x: (float(sum(map(bool, x))), float(len(x)))), _ratio
     ),
     "f1": SumAggregation(_each(_table), _f1),
     "matthews_corrcoef": SumAggregation(_confusions, _matthews),

@@ -267,8 +267,13 @@ def _run_notes(
 
 
 def _merge(runs: Iterable[TaskRun]) -> dict[str, Any]:
-    """Join single-task results into one dictionary of lm-eval's shape."""
-    merged: dict[str, Any] = {}
+    """Join single-task results into one dictionary of lm-eval's shape.
+
+    Under `modeldiff_harness` stands how each task is paired, so that the files can be compared
+    again without the models.
+    """
+    runs = list(runs)
+    merged: dict[str, Any] = {"modeldiff_harness": {"tasks": {r.task: _pairing(r) for r in runs}}}
     for run in runs:
         for key, value in run.lm_eval_results.items():
             if isinstance(value, dict):
@@ -276,6 +281,18 @@ def _merge(runs: Iterable[TaskRun]) -> dict[str, Any]:
             else:
                 merged[key] = value
     return merged
+
+
+def _pairing(run: TaskRun) -> dict[str, Any]:
+    return {
+        "limit": run.limit,
+        "capability": run.capability,
+        "aggregations": run.aggregations,
+        "cluster_field": run.cluster_field,
+        "seeds": list(run.seeds),
+        "chat_template_digest": run.chat_template_digest,
+        "source": run.source,
+    }
 
 
 def _distinct(pair: tuple[str, str], *, raw: bool = False) -> tuple[str, str]:

@@ -44,8 +44,10 @@ def export_lm_eval(
                 _copy_atomically(source, target)
                 hashes[task] = _task_hash(source)
                 written.append(target)
+            groups = {group: list(leaves) for group, leaves in results.groups.items()}
             document = {
                 **raw,
+                "group_subtasks": {**raw.get("group_subtasks", {}), **groups},
                 "task_hashes": hashes,
                 "lm_eval_version": results.lm_eval_version,
                 "model_name": model,

@@ -10,19 +10,27 @@ from typing import Any
 import numpy as np
 
 from modeldiff_harness.artifacts import MeasuredTask, TaskSample
-from modeldiff_harness.benchmarks.aggregations import DEFAULT_AGGREGATIONS, sum_aggregation
+from modeldiff_harness.benchmarks.aggregations import (
+    DEFAULT_AGGREGATIONS,
+    plain_aggregation,
+    sum_aggregation,
+)
 from modeldiff_harness.benchmarks.pairing import PairedSamples
 from modeldiff_harness.stats.aggregate import aggregate_difference, summed_difference
 from modeldiff_harness.stats.effects import cohens_dz
 from modeldiff_harness.stats.estimates import Floats, PairedEstimate, Undetermined
 from modeldiff_harness.stats.paired import paired_difference
 
-__all__ = ["AggregationLookup", "MetricValues", "aggregation_name", "take_values"]
+__all__ = ["MEAN_OF_SCORED", "AggregationLookup", "MetricValues", "aggregation_name", "take_values"]
 
 AggregationLookup = Callable[[str], Callable[[list[Any]], float] | None]
 """A task's own aggregation by name, or None when there is none of that name."""
 
-_MEANS = ("mean", "nanmean")
+MEAN_OF_SCORED = "mean_of_scored"
+"""The mean over items that were scored: what programs report that skip failed items."""
+
+_MEANS = ("mean", "nanmean", MEAN_OF_SCORED)
+_SAME_AS_PRINTED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -94,8 +102,11 @@ def take_values(
     name = aggregation_name(task, metric)
     sides = pair.baseline, pair.candidate
     per_item = all(metric not in s.parts for side in sides for s in side)
-    if per_item and name in _MEANS:
-        return _item_values(pair, metric, name, labels)
+    if per_item and (name in _MEANS or _is_printed_mean(task, pair, metric, name, aggregation)):
+        values = _item_values(pair, metric, name, labels)
+        if isinstance(values, MetricValues) and name == MEAN_OF_SCORED:
+            return _checked(values, task, pair)
+        return values
     records, answer_labels, keys = _records(pair, metric, labels)
     if any(record is None for side in records for record in side):
         return Undetermined("not every item has it", len(pair.baseline))
@@ -108,12 +119,44 @@ def take_values(
         if not (np.isfinite(left).all() and np.isfinite(right).all()):
             return Undetermined("some values are not numbers", len(pair.baseline))
         return MetricValues(metric, keys, left, right, answer_labels, name, combine=sums.combine)
-    function = aggregation(name)
+    function = plain_aggregation(name) or aggregation(name)
     if function is None:
         return Undetermined(f"the aggregation {name!r} is the task's own", len(pair.baseline))
     nothing = np.empty((0,))
     return MetricValues(
         metric, keys, nothing, nothing, answer_labels, name, records=records, function=function
+    )
+
+
+def _is_printed_mean(
+    task: MeasuredTask, pair: PairedSamples, metric: str, name: str, aggregation: AggregationLookup
+) -> bool:
+    """Whether an aggregation of the task's own is the mean after all, by what was printed."""
+    if sum_aggregation(name) or plain_aggregation(name) or aggregation(name):
+        return False
+    mine = (s for s in task.samples if s.filter == pair.filter)
+    values = [s.values[metric] for s in mine if metric in s.values]
+    printed = task.printed.get(f"{metric},{pair.filter}")
+    if printed is None or not values:
+        return False
+    return abs(sum(values) / len(values) - printed) <= _SAME_AS_PRINTED * max(1.0, abs(printed))
+
+
+def _checked(
+    values: MetricValues, task: MeasuredTask, pair: PairedSamples
+) -> MetricValues | Undetermined:
+    """Refuse a mean that is not what the source printed: its aggregation is another."""
+    printed = task.printed.get(f"{values.metric},{pair.filter}")
+    complete = not values.n_left_out and not pair.n_unmatched and pair.samples_per_item == 1.0
+    if printed is None or not complete:
+        return values
+    mean = float(values.baseline.mean())
+    if abs(mean - printed) <= _SAME_AS_PRINTED * max(1.0, abs(printed)):
+        return values
+    return Undetermined(
+        f"the mean over items is {mean:.6g} but {printed:.6g} was printed: the aggregation is not"
+        " known",
+        len(values.baseline),
     )
 
 
@@ -124,7 +167,7 @@ def _item_values(
     right = np.array([s.values.get(metric, math.nan) for s in pair.candidate], dtype=np.float64)
     kept = np.isfinite(left) & np.isfinite(right)
     n_missing = int((~kept).sum())
-    if n_missing and name != "nanmean":
+    if n_missing and name not in ("nanmean", MEAN_OF_SCORED):
         return Undetermined(f"{n_missing} values are not numbers", len(left))
     if not kept.any():
         return Undetermined("no item has a number for both models", len(left))

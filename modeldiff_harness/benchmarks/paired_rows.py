@@ -16,9 +16,19 @@ from modeldiff_harness.artifacts import (
 from modeldiff_harness.benchmarks.aggregations import LOWER_IS_BETTER
 from modeldiff_harness.benchmarks.answer_faults import count_faults
 from modeldiff_harness.benchmarks.cluster_keys import ClusterRule, cluster_labels, cluster_rule
-from modeldiff_harness.benchmarks.metric_values import AggregationLookup, MetricValues, take_values
+from modeldiff_harness.benchmarks.metric_values import (
+    MEAN_OF_SCORED,
+    AggregationLookup,
+    MetricValues,
+    take_values,
+)
 from modeldiff_harness.benchmarks.noise_floor import noise_floor
-from modeldiff_harness.benchmarks.pairing import PairedSamples, pair_samples, primary_metric
+from modeldiff_harness.benchmarks.pairing import (
+    MOST_UNMATCHED_SHARE,
+    PairedSamples,
+    pair_samples,
+    primary_metric,
+)
 from modeldiff_harness.errors import MdhError, RunError
 from modeldiff_harness.stats.effects import matched_log_odds_ratio
 from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined, critical_value
@@ -122,6 +132,7 @@ def pair_task(
             if is_primary:
                 head = result, values
                 n_left_out = values.n_left_out
+                _require_scored(task, pair, values, options)
             noise, remark = noise_floor(task, pair.filter, metric, values, replicates)
             notes += remark
             row = _row(baseline, candidate, pair, metric, result, values, rule, noise, options)
@@ -161,6 +172,20 @@ def _require_same_task(
         raise RunError(
             f"task {baseline.task!r}: {name} differs between the models: {left} and {right}.",
             hint="Run both models with the same settings.",
+        )
+
+
+def _require_scored(
+    task: str, pair: PairedSamples, values: MetricValues, options: PairingOptions
+) -> None:
+    n_missing, n_items = values.n_left_out, len(pair.baseline)
+    if values.aggregation != MEAN_OF_SCORED or options.allow_unmatched:
+        return
+    if n_missing > MOST_UNMATCHED_SHARE * n_items:
+        raise RunError(
+            f"task {task!r}: {n_missing} of {n_items} items were not scored for one of the models,"
+            " more than 1 %.",
+            hint="Mend the failed samples, or pass --allow_unmatched.",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -239,12 +240,15 @@ def _by_key(
 
 
 def _mean_answer(answers: Answers) -> TaskSample:
-    """One sample an item: the means of the answers' values, the rest from the first."""
+    """One sample an item: means over the answers that were scored, the rest from the first."""
     first = answers[0]
     if len(answers) == 1:
         return first
-    shared = [m for m in first.values if all(m in other.values for other in answers)]
-    means = {m: sum(other.values[m] for other in answers) / len(answers) for m in shared}
+    means = {}
+    for metric in dict.fromkeys(m for answer in answers for m in answer.values):
+        found = [answer.values.get(metric, math.nan) for answer in answers]
+        finite = [value for value in found if math.isfinite(value)]
+        means[metric] = sum(finite) / len(finite) if finite else math.nan
     return replace(first, values=means)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "TaskCatalog",
     "TaskRow",
     "TaskSelection",
+    "capability_by_name",
     "list_tasks",
     "open_catalog",
     "own_tasks_folder",
@@ -218,7 +219,7 @@ class TaskCatalog:
             rows.append(TaskRow(name, label, entry.kind, self._capability_of(name, entry)))
         for name, entry in sorted(self._adapter.builtin_index().items()):
             if name not in self._included:
-                capability = _capability_by_name(name) if entry.kind == "task" else None
+                capability = capability_by_name(name) if entry.kind == "task" else None
                 rows.append(TaskRow(name, self._adapter.BUILTIN_SOURCE, entry.kind, capability))
         return rows
 
@@ -349,7 +350,7 @@ def _capability(name: str, config: dict[str, Any], path: Path) -> str | None:
     metadata = config.get("metadata")
     named = metadata.get("capability") if isinstance(metadata, dict) else None
     if named is None:
-        return _capability_by_name(name)
+        return capability_by_name(name)
     taxonomy = load_taxonomy()
     if named not in taxonomy:
         raise UsageError(
@@ -359,7 +360,8 @@ def _capability(name: str, config: dict[str, Any], path: Path) -> str | None:
     return str(named)
 
 
-def _capability_by_name(name: str) -> str | None:
+def capability_by_name(name: str) -> str | None:
+    """Return the capability of a well-known task, or None."""
     for pattern, capability in _CAPABILITY_BY_PATTERN:
         if fnmatch.fnmatchcase(name, pattern):
             return capability
