@@ -34,6 +34,7 @@ from modeldiff_harness.latents.examples import ExampleCollector, ExampleSettings
 from modeldiff_harness.latents.group_activity import ActivityCounter
 from modeldiff_harness.latents.prompts import prompt_of_documents
 from modeldiff_harness.latents.quality import QualityCounter
+from modeldiff_harness.latents.renormalise import in_space_of
 
 __all__ = ["SCORED_SPLITS", "jackknife_blocks", "score"]
 
@@ -58,6 +59,7 @@ def score(
     of one name or a scorer breaks the contract of `ScoreColumn`.
     """
     _check_stream(dictionary, stream)
+    stream = in_space_of(dictionary, stream)  # an imported one brings its own normalisers
     corpus = stream.corpus
     for scorer in scorers:
         scorer.start(dictionary, corpus)
