@@ -38,7 +38,7 @@ _TRAINING = tuple(
     for name in ("train", "stream", "crosscoder", "initialise", "threshold", "encode", "kernels")
 )
 
-_SCORING = ("score", "examples", "encode", "stream", "prompts", "group_activity", "quality")
+_SCORING = ("score", "examples", "encode", "stream", "renormalise", "prompts", "group_activity", "quality")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,11 @@ class _Builder:
         self.learner = registry.choose(
             "dictionary_learner", self.latents.learner, self.latents.learner_config
         )
-        self.learner.build()  # wrong settings are refused before any work
+        learner = self.learner.build()  # wrong settings are refused before any work
+        self.trains = getattr(learner, "trains", True)
+        self.learner_recipe = self.learner.recipe()
+        if hasattr(learner, "fingerprint"):  # what it reads speaks, not where that lies
+            self.learner_recipe |= {"config": {}, "content": learner.fingerprint()}
         self.scorers = [registry.choose("latent_scorer", name) for name in self.latents.scorers]
         self.labeler = registry.choose("labeler", self.latents.labeler, self.latents.labeler_config)
 
@@ -112,7 +116,7 @@ class _Builder:
                 "design": design,
                 "replicate": replicate,
                 "site": site,
-                "learner": self.learner.recipe(),
+                "learner": self.learner_recipe,
                 "versions": self.context.versions("torch"),
             },
             inputs=(self.corpus, *harvests),
@@ -308,7 +312,7 @@ def _null_stages(
     replicate: int,
 ) -> NullStages | None:
     context = build.context
-    if member.null_models is None or context.null_twin is None:
+    if member.null_models is None or context.null_twin is None or not build.trains:
         return None
     twin = context.null_twin
     (reference,) = (name for name in member.null_models if name != twin)
