@@ -44,6 +44,7 @@ __all__ = [
     "DesignMember",
     "DictionaryDesign",
     "DictionaryLearner",
+    "DocumentFirings",
     "ExampleGroup",
     "FeatureSet",
     "Figure",
@@ -205,7 +206,8 @@ class ActivationSource(Protocol):
 class ActivationStream(Protocol):
     """What learners and scorers read: paired activations of one dictionary's views.
 
-    Implemented by the cached harvest and by the planted source.
+    Implemented over cached activations (`latents/stream.py`) and over models that run meanwhile
+    (`latents/live_stream.py`).
     """
 
     views: tuple[View, ...]
@@ -214,7 +216,10 @@ class ActivationStream(Protocol):
     corpus: TokenisedCorpus
 
     def n_rows(self, split: str) -> int:
-        """Return the number of kept tokens of `split`."""
+        """Return the number of kept tokens of `split`.
+
+        A live stream counts the outliers that it will leave out: count what comes where it matters.
+        """
         ...
 
     def shuffled(
@@ -249,6 +254,31 @@ class Codes:
     """Unscaled code f > 0."""
     activation_N: Tensor
     """Reported activation f·w."""
+
+
+@dataclass(frozen=True)
+class DocumentFirings:
+    """The same firings by document and latent: P pairs, each with its firings in token order.
+
+    Numpy arrays.  Pairs are sorted by document; within one, by where the latent fires first.
+    """
+
+    document_P: Any
+    """int64, index into the corpus's documents."""
+    latent_P: Any
+    """int64."""
+    start_P1: Any
+    """(P + 1,) int64: the firings of pair p are start_P1[p] … start_P1[p + 1]."""
+    row_N: Any
+    """int64, index into the corpus's tokens."""
+    activation_N: Any
+    """f·w."""
+    mass_P: Any
+    """float64, Σ f·w of the pair's firings."""
+    peak_P: Any
+    """The pair's largest f·w."""
+    peak_row_P: Any
+    """int64, corpus token of the (first) peak."""
 
 
 class DictionaryLearner(Protocol):
@@ -310,6 +340,7 @@ class DictionaryDesign(Protocol):
 class ScoreContext:
     """Everything about one scoring batch, computed once and shared by all scorers.
 
+    A batch holds whole documents, in corpus order, so that counts of documents simply add up.
     All activations are normalised.  Errors follow x = x̂ + e; x̂ includes the decoder bias.
     """
 
@@ -331,6 +362,8 @@ class ScoreContext:
     """V tensors x̂^v (T, D_v)."""
     errors: tuple[Tensor, ...]
     """V tensors e^v = x^v − x̂^v (T, D_v)."""
+    by_document: DocumentFirings
+    """The codes again, grouped by document and latent."""
 
 
 class LatentScorer(Protocol):

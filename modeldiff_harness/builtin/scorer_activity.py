@@ -26,45 +26,41 @@ def create() -> Activity:
 
 
 class Activity:
-    """Running counts, one number a latent; documents by distinct (latent, document) pairs."""
+    """Running counts, one number a latent; documents add up since batches hold whole ones."""
 
     splits: Sequence[str] = ("score",)
 
     def start(self, dictionary: TrainedDictionary, corpus: TokenisedCorpus) -> None:
         """Allocate the running sums."""
         n = dictionary.n_latents
-        self._n_documents = corpus.n_documents
         self._n_tokens = 0
         self._tokens_L = np.zeros(n, dtype=np.int64)
+        self._documents_L = np.zeros(n, dtype=np.int64)
         self._mass_L = np.zeros(n)
         self._max_L = np.zeros(n)
-        self._pairs = np.zeros(0, dtype=np.int64)
 
     def update(self, context: ScoreContext) -> None:
         """Add one batch."""
-        codes, n = context.codes, self._tokens_L.shape[0]
-        latent_N = codes.latent_N.cpu().numpy()
-        activation_N = codes.activation_N.cpu().numpy().astype(np.float64)
-        document_N = context.document_T.cpu().numpy()[codes.token_N.cpu().numpy()]
-        self._n_tokens += codes.n_tokens
-        self._tokens_L += np.bincount(latent_N, minlength=n)
-        self._mass_L += np.bincount(latent_N, activation_N, minlength=n)
-        np.maximum.at(self._max_L, latent_N, activation_N)
-        self._pairs = np.union1d(self._pairs, latent_N * self._n_documents + document_N)
+        found, n = context.by_document, self._tokens_L.shape[0]
+        n_tokens_P = np.diff(found.start_P1)
+        self._n_tokens += context.codes.n_tokens
+        self._documents_L += np.bincount(found.latent_P, minlength=n)
+        self._tokens_L += np.bincount(found.latent_P, n_tokens_P, minlength=n).astype(np.int64)
+        self._mass_L += np.bincount(found.latent_P, found.mass_P, minlength=n)
+        np.maximum.at(self._max_L, found.latent_P, found.peak_P.astype(np.float64))
 
     def merge(self, other: Activity) -> None:
-        """Add the counts of another pass over other tokens."""
+        """Add the counts of another pass over other documents."""
         self._n_tokens += other._n_tokens
+        self._documents_L += other._documents_L
         self._tokens_L += other._tokens_L
         self._mass_L += other._mass_L
         self._max_L = np.maximum(self._max_L, other._max_L)
-        self._pairs = np.union1d(self._pairs, other._pairs)
 
     def finish(self) -> Sequence[ScoreColumn]:
         """Return the columns; means and maxima are undefined for a latent that never fired."""
         alive = self._tokens_L > 0
         always = np.ones(alive.shape, dtype=bool)
-        documents = np.bincount(self._pairs // self._n_documents, minlength=alive.shape[0])
         mean = self._mass_L / np.maximum(self._tokens_L, 1)
 
         def column(
@@ -78,7 +74,13 @@ class Activity:
 
         return [
             column("n_active_tokens", "tokens", "Tokens it fired on.", self._tokens_L, always),
-            column("n_active_documents", "documents", "Documents it fired in.", documents, always),
+            column(
+                "n_active_documents",
+                "documents",
+                "Documents it fired in.",
+                self._documents_L,
+                always,
+            ),
             column(
                 "firing_rate",
                 "share of tokens",

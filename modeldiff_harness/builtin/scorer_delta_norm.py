@@ -23,6 +23,9 @@ __all__ = ["DeltaNorm", "create"]
 
 Doubles = NDArray[np.float64]
 
+_LATENTS_AT_ONCE = 1024
+"""Decoder rows that are widened to float64 at a time."""
+
 
 def create() -> DeltaNorm:
     """Return the scorer."""
@@ -48,10 +51,9 @@ class DeltaNorm:
         """Return the columns; Δnorm and cosine are undefined where both norms (or one) vanish."""
         dictionary = self._dictionary
         models = dictionary.models
-        decoder = {m: _joined(dictionary, m, raw=False) for m in models}
-        raw = {m: _joined(dictionary, m, raw=True) for m in models}
-        norm = {m: np.linalg.norm(d, axis=1) for m, d in decoder.items()}
-        norm_raw = {m: np.linalg.norm(d, axis=1) for m, d in raw.items()}
+        norm = {m: np.sqrt(_dots(dictionary, m, m)) for m in models}
+        norm_raw = {m: np.sqrt(_dots(dictionary, m, m, raw=True)) for m in models}
+        width = {m: sum(v.width for v in dictionary.views if v.model == m) for m in models}
         columns = []
         for m in models:
             columns.append(_norm_column(f"decoder_norm[{m}]", norm[m], "normalised"))
@@ -63,21 +65,32 @@ class DeltaNorm:
                     f"delta_norm_raw[{a}|{b}]", norm_raw[a], norm_raw[b], " in the models' units"
                 )
             )
-            if decoder[a].shape == decoder[b].shape:
-                columns.append(_cosine_column(a, b, decoder, norm))
+            if width[a] == width[b]:
+                columns.append(_cosine_column(a, b, _dots(dictionary, a, b), norm))
         return columns
 
 
-def _joined(dictionary: TrainedDictionary, model: str, *, raw: bool) -> Doubles:
-    """Return a model's decoder rows over all its sites, (L, D) float64."""
-    parts = [
-        d.astype(np.float64) * (n.scale if raw else 1.0)
-        for view, d, n in zip(
-            dictionary.views, dictionary.decoders, dictionary.normalisers, strict=True
-        )
-        if view.model == model
+def _dots(dictionary: TrainedDictionary, a: str, b: str, *, raw: bool = False) -> Doubles:
+    """Return ⟨d^a, d^b⟩ (L,) over all sites, in float64, a few latents at a time."""
+    sides = [
+        [
+            (d, n.scale if raw else 1.0)
+            for view, d, n in zip(
+                dictionary.views, dictionary.decoders, dictionary.normalisers, strict=True
+            )
+            if view.model == model
+        ]
+        for model in (a, b)
     ]
-    return np.concatenate(parts, axis=1)
+    dots_L = np.empty(dictionary.n_latents)
+    for start in range(0, dictionary.n_latents, _LATENTS_AT_ONCE):
+        rows = slice(start, start + _LATENTS_AT_ONCE)
+        left, right = (
+            np.concatenate([d[rows].astype(np.float64) * scale for d, scale in side], axis=1)
+            for side in sides
+        )
+        dots_L[rows] = (left * right).sum(axis=1)
+    return dots_L
 
 
 def _norm_column(name: str, norm_L: Doubles, space: str) -> ScoreColumn:
@@ -103,11 +116,8 @@ def _delta_column(name: str, a_L: Doubles, b_L: Doubles, where: str) -> ScoreCol
     )
 
 
-def _cosine_column(
-    a: str, b: str, decoder: dict[str, Doubles], norm: dict[str, Doubles]
-) -> ScoreColumn:
+def _cosine_column(a: str, b: str, dots: Doubles, norm: dict[str, Doubles]) -> ScoreColumn:
     product = norm[a] * norm[b]
-    dots = (decoder[a] * decoder[b]).sum(axis=1)
     return ScoreColumn(
         name=f"decoder_cosine[{a}|{b}]",
         unit="-1 to 1",

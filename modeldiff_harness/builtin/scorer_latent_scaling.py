@@ -33,13 +33,19 @@ from torch import Tensor
 
 from modeldiff_harness.artifacts import ScoreColumn, TokenisedCorpus, TrainedDictionary
 from modeldiff_harness.contracts import ScoreContext
-from modeldiff_harness.latents.encode import support_of
+from modeldiff_harness.latents.encode import side_by_side, support_of
 from modeldiff_harness.latents.kernels import reference as kernels
+from modeldiff_harness.latents.threads import over_ranges
 from modeldiff_harness.stats.blocks import block_jackknife_ratio
 
 __all__ = ["LatentScaling", "create"]
 
 Doubles = NDArray[np.float64]
+
+_TOKENS_A_RANGE = 128
+"""Tokens a thread works on at a time."""
+_LATENTS_AT_ONCE = 1024
+"""Decoder rows that are widened to float64 at a time."""
 
 
 def create() -> LatentScaling:
@@ -49,32 +55,28 @@ def create() -> LatentScaling:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Running float64 sums by block (B) and latent (L); P and Q by (own, target)."""
+    """Running float64 sums by block (B) and latent (L); P and Q by pair (own, target) too."""
 
     tokens_B: NDArray[np.int64]
     s1_BL: Doubles
     s2_BL: Doubles
-    p: dict[tuple[str, str], Doubles]
-    q: dict[tuple[str, str], Doubles]
+    p_BLP: Doubles
+    q_BLP: Doubles
 
     @classmethod
-    def zeros(cls, n_blocks: int, n_latents: int, pairs: Sequence[tuple[str, str]]) -> _Sums:
+    def zeros(cls, n_blocks: int, n_latents: int, n_pairs: int) -> _Sums:
         shape = (n_blocks, n_latents)
         return cls(
             tokens_B=np.zeros(n_blocks, dtype=np.int64),
             s1_BL=np.zeros(shape),
             s2_BL=np.zeros(shape),
-            p={pair: np.zeros(shape) for pair in pairs},
-            q={pair: np.zeros(shape) for pair in pairs},
+            p_BLP=np.zeros((*shape, n_pairs)),
+            q_BLP=np.zeros((*shape, n_pairs)),
         )
 
     def add(self, other: _Sums) -> None:
-        self.tokens_B[:] += other.tokens_B
-        self.s1_BL[:] += other.s1_BL
-        self.s2_BL[:] += other.s2_BL
-        for pair in self.p:
-            self.p[pair][:] += other.p[pair]
-            self.q[pair][:] += other.q[pair]
+        for own, theirs in zip(vars(self).values(), vars(other).values(), strict=True):
+            own += theirs
 
 
 class LatentScaling:
@@ -95,35 +97,41 @@ class LatentScaling:
             for own, target in itertools.product(dictionary.models, repeat=2)
             if widths[own] == widths[target]
         ]
-        self._directions: dict[str, Tensor] = {}
+        start = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
+        self._columns = tuple(
+            np.array(column, dtype=np.int64)
+            for column in zip(
+                *((start[own], start[target], widths[own]) for own, target in self._pairs),
+                strict=True,
+            )
+        )
+        """First column of the direction and of the target, and the width, of every pair."""
+        self._static: dict[tuple[str, str], tuple[Doubles, Doubles]] = {}
+        self._directions_LC: Tensor | None = None
         self._sums: _Sums | None = None
 
     def update(self, context: ScoreContext) -> None:
         """Add one batch."""
+        from modeldiff_harness.latents import compiled_scoring
+
         sums = self._sums
         if sums is None:
-            sums = _Sums.zeros(context.n_blocks, self._dictionary.n_latents, self._pairs)
+            sums = _Sums.zeros(context.n_blocks, self._dictionary.n_latents, len(self._pairs))
             self._sums = sums
-        if not self._directions:
-            self._directions = self._tensors(context.acts[0])
-        support = support_of(context.codes)
-        code_N = support.code_N.double().cpu().numpy()
         block_T = context.block_T.cpu().numpy()
-        block_N = block_T[support.token_N.cpu().numpy()]
-        cell_N = block_N * support.n_latents + support.latent_N.cpu().numpy()
-
-        def add(total_BL: Doubles, values_N: Doubles) -> None:
-            counted = np.bincount(cell_N, values_N, minlength=total_BL.size)
-            total_BL[:] += counted.reshape(total_BL.shape)
-
         sums.tokens_B[:] += np.bincount(block_T, minlength=context.n_blocks)
-        add(sums.s1_BL, code_N)
-        add(sums.s2_BL, code_N**2)
-        for own, target in self._pairs:
-            for parts, totals in ((context.acts, sums.p), (context.reconstructions, sums.q)):
-                target_TD = _joined([parts[v] for v in self._views[target]])
-                dots_N = kernels.sampled_products(support, target_TD, self._directions[own])
-                add(totals[own, target], code_N * dots_N.double().cpu().numpy())
+        codes = context.codes
+        compiled_scoring.add_products(
+            codes.token_N.cpu().numpy(),
+            codes.latent_N.cpu().numpy(),
+            codes.code_N.cpu().numpy(),
+            block_T,
+            *self._products(context),
+            sums.s1_BL,
+            sums.s2_BL,
+            sums.p_BLP,
+            sums.q_BLP,
+        )
 
     def merge(self, other: LatentScaling) -> None:
         """Add the sums of another pass over other tokens."""
@@ -131,7 +139,7 @@ class LatentScaling:
             return
         if self._sums is None:
             n_blocks = other._sums.tokens_B.shape[0]
-            self._sums = _Sums.zeros(n_blocks, self._dictionary.n_latents, self._pairs)
+            self._sums = _Sums.zeros(n_blocks, self._dictionary.n_latents, len(self._pairs))
         self._sums.add(other._sums)
 
     def finish(self) -> Sequence[ScoreColumn]:
@@ -148,7 +156,7 @@ class LatentScaling:
         tops = {pair: self._numerators(sums, *pair) for pair in self._pairs}
         columns = []
         for (own, target), top in tops.items():
-            v_L = np.square(self._decoder(own)).sum(axis=1)
+            v_L, _ = self._static_products(own, own)
             bottom_BL = (sums.s2_BL * v_L)[keep_B]
             where = f"own={own},target={target}"
             for kind, meaning in _BETAS.items():
@@ -167,23 +175,73 @@ class LatentScaling:
             )
         return columns
 
-    def _tensors(self, like: Tensor) -> dict[str, Tensor]:
-        return {
-            own: torch.tensor(self._decoder(own), dtype=like.dtype, device=like.device)
-            for own in self._views
-        }
+    def _products(self, context: ScoreContext) -> tuple[Doubles, Doubles]:
+        """Return ⟨x^t, v⟩ and ⟨x̂^t, v⟩ of every firing and pair, (N, P) each."""
+        from modeldiff_harness.latents import compiled_scoring
 
-    def _decoder(self, model: str) -> Doubles:
-        """Return a model's decoder rows over all its sites, (L, D) float64."""
-        parts = [self._dictionary.decoders[v] for v in self._views[model]]
-        return np.concatenate(parts, axis=1).astype(np.float64)
+        order = [v for views in self._views.values() for v in views]
+        acts_TC = side_by_side([context.acts[v] for v in order])
+        found_TC = side_by_side([context.reconstructions[v] for v in order])
+        if self._directions_LC is None:
+            parts = [self._dictionary.decoders[v] for v in order]
+            self._directions_LC = torch.from_numpy(np.concatenate(parts, axis=1)).to(acts_TC)
+        directions_LC, support = self._directions_LC, support_of(context.codes)
+        own_P, target_P, width_P = self._columns
+        shape = (int(support.code_N.shape[0]), len(self._pairs))
+        left_NP, right_NP = np.empty(shape), np.empty(shape)
+        if acts_TC.device.type != "cpu":
+            for p, (own, target, width) in enumerate(zip(own_P, target_P, width_P, strict=True)):
+                direction_LD = directions_LC[:, own : own + width]
+                for x_TC, out_NP in ((acts_TC, left_NP), (found_TC, right_NP)):
+                    target_TD = x_TC[:, target : target + width].contiguous()
+                    dots_N = kernels.sampled_products(support, target_TD, direction_LD)
+                    out_NP[:, p] = dots_N.double().cpu().numpy()
+            return left_NP, right_NP
+        given = (
+            support.token_starts.numpy(),
+            support.latent_N.numpy(),
+            directions_LC.numpy(),
+            acts_TC.numpy(),
+            found_TC.numpy(),
+            own_P,
+            target_P,
+            width_P,
+        )
+        over_ranges(
+            support.n_tokens,
+            _TOKENS_A_RANGE,
+            lambda start, stop: compiled_scoring.pair_products(
+                *given, start, stop, left_NP, right_NP
+            ),
+        )
+        return left_NP, right_NP
+
+    def _static_products(self, own: str, target: str) -> tuple[Doubles, Doubles]:
+        """Return g = ⟨d^target, v⟩ and h = ⟨b^target, v⟩ (L,), float64, a few latents at a time."""
+        found = self._static.get((own, target))
+        if found is not None:
+            return found
+        decoders = self._dictionary.decoders
+        biases = [self._dictionary.decoder_biases[v] for v in self._views[target]]
+        bias_D = np.concatenate(biases).astype(np.float64)
+        g_L, h_L = np.empty(self._dictionary.n_latents), np.empty(self._dictionary.n_latents)
+        for start in range(0, g_L.shape[0], _LATENTS_AT_ONCE):
+            rows = slice(start, start + _LATENTS_AT_ONCE)
+            v_JD, d_JD = (
+                np.concatenate([decoders[v][rows] for v in self._views[m]], axis=1).astype(
+                    np.float64
+                )
+                for m in (own, target)
+            )
+            g_L[rows], h_L[rows] = (v_JD * d_JD).sum(axis=1), v_JD @ bias_D
+        self._static[own, target] = g_L, h_L
+        return g_L, h_L
 
     def _numerators(self, sums: _Sums, own: str, target: str) -> dict[str, Doubles]:
         """Return Σ f⟨Y, v⟩ by block for the three targets of `target`, each (B, L)."""
-        v_LD, p_BL, q_BL = self._decoder(own), sums.p[own, target], sums.q[own, target]
-        biases = [self._dictionary.decoder_biases[v] for v in self._views[target]]
-        g_L = (self._decoder(target) * v_LD).sum(axis=1)
-        h_L = v_LD @ np.concatenate(biases).astype(np.float64)
+        pair = self._pairs.index((own, target))
+        p_BL, q_BL = sums.p_BLP[:, :, pair], sums.q_BLP[:, :, pair]
+        g_L, h_L = self._static_products(own, target)
         return {
             "err": p_BL - q_BL + sums.s2_BL * g_L,
             "rec": q_BL - sums.s1_BL * h_L,
@@ -200,10 +258,6 @@ _RATIOS = (
     ("err", "nu_eps", "β_err of the other model over the own one's; high: Complete Shrinkage."),
     ("rec", "nu_r", "β_rec of the other model over the own one's; high: Latent Decoupling."),
 )
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
 
 
 def _ratio(name: str, meaning: str, top_BL: Doubles, bottom_BL: Doubles) -> ScoreColumn:

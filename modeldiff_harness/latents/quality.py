@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from modeldiff_harness.artifacts import DictionaryQuality, TrainedDictionary
 from modeldiff_harness.contracts import ScoreContext
+from modeldiff_harness.latents.encode import side_by_side
+from modeldiff_harness.latents.threads import over_ranges
 
-__all__ = ["ExplainedVariance", "QualityCounter"]
+__all__ = ["QualityCounter"]
 
 DENSE_SHARE = 0.1
 """A latent active on more than this share of tokens is dense."""
-
-
-class ExplainedVariance:
-    """1 − Σ‖e‖² / (Σ‖x‖² − ‖Σx‖²/N), in running float64 sums."""
-
-    def __init__(self, width: int) -> None:
-        self._error = self._square = 0.0
-        self._sum_D = torch.zeros(width, dtype=torch.float64)
-        self._n = 0
-
-    def update(self, acts_TD: Tensor, errors_TD: Tensor) -> None:
-        """Add a batch of vectors and of what is left of them."""
-        acts_TD = acts_TD.to("cpu", torch.float64)
-        self._error += float(errors_TD.to(torch.float64).square().sum())
-        self._square += float(acts_TD.square().sum())
-        self._sum_D += acts_TD.sum(dim=0)
-        self._n += int(acts_TD.shape[0])
-
-    def value(self) -> float:
-        """Return the fraction of variance explained; 0 when nothing varied."""
-        spread = self._square - float(self._sum_D.square().sum()) / max(self._n, 1)
-        return 1.0 - self._error / spread if spread > 0 else 0.0
+_TOKENS_A_RANGE = 256
+"""Tokens a thread sums at a time."""
 
 
 class QualityCounter:
@@ -46,56 +27,121 @@ class QualityCounter:
 
     def __init__(self, dictionary: TrainedDictionary) -> None:
         self._k = dictionary.k
-        self._views = {
-            model: [v for v, view in enumerate(dictionary.views) if view.model == model]
+        self._order = [
+            v
             for model in dictionary.models
-        }
-        widths = {
-            model: sum(dictionary.views[v].width for v in views)
-            for model, views in self._views.items()
-        }
-        self._fve = {model: ExplainedVariance(width) for model, width in widths.items()}
-        self._fve_delta = {
-            (a, b): ExplainedVariance(widths[a])
-            for a, b in itertools.combinations(dictionary.models, 2)
-            if widths[a] == widths[b]
-        }
+            for v, view in enumerate(dictionary.views)
+            if view.model == model
+        ]
+        self._spans = _Spans.of(dictionary)
         self._active_L: NDArray[np.int64] = np.zeros(dictionary.n_latents, dtype=np.int64)
-        self._n_topk = self._n_tokens = 0
-        self._documents: set[int] = set()
+        self._n_topk = self._n_tokens = self._n_documents = 0
 
     def update(self, context: ScoreContext, n_positive: int) -> None:
         """Add one batch; `n_positive` is the number of positive pre-activations in it."""
-        for model, variance in self._fve.items():
-            variance.update(self._of(context.acts, model), self._of(context.errors, model))
-        for (a, b), variance in self._fve_delta.items():
-            variance.update(
-                self._of(context.acts, b) - self._of(context.acts, a),
-                self._of(context.errors, b) - self._of(context.errors, a),
-            )
+        acts_TC, error_TC = (
+            side_by_side([parts[v] for v in self._order]).cpu().numpy()
+            for parts in (context.acts, context.errors)
+        )
+        self._spans.add(acts_TC, error_TC)
         codes = context.codes
         self._active_L += np.bincount(
             codes.latent_N.cpu().numpy(), minlength=self._active_L.shape[0]
         )
         self._n_topk += min(self._k * codes.n_tokens, n_positive)
         self._n_tokens += codes.n_tokens
-        self._documents.update(np.unique(context.document_T.cpu().numpy()).tolist())
+        self._n_documents += int(np.unique(context.document_T.cpu().numpy()).shape[0])
 
     def finish(self) -> DictionaryQuality:
         """Return the numbers; FVE of a difference is left out where widths differ."""
         n_tokens = max(self._n_tokens, 1)
         return DictionaryQuality(
-            fve={model: variance.value() for model, variance in self._fve.items()},
-            fve_delta={f"{a}|{b}": v.value() for (a, b), v in self._fve_delta.items()},
+            fve=self._spans.explained(n_tokens, difference=False),
+            fve_delta=self._spans.explained(n_tokens, difference=True),
             l0=float(self._active_L.sum()) / n_tokens,
             l0_topk=self._n_topk / n_tokens,
             dead_fraction=float((self._active_L == 0).mean()),
             dense_fraction=float((self._active_L > DENSE_SHARE * n_tokens).mean()),
             n_tokens=self._n_tokens,
-            n_documents=len(self._documents),
+            n_documents=self._n_documents,
         )
 
-    def _of(self, parts: Sequence[Tensor], model: str) -> Tensor:
-        """Return a model's views side by side, (T, D)."""
-        views = self._views[model]
-        return parts[views[0]] if len(views) == 1 else torch.cat([parts[v] for v in views], dim=1)
+
+@dataclass(frozen=True)
+class _Spans:
+    """Running float64 sums of S vectors: each model's activation, and every pair's difference."""
+
+    names: tuple[str, ...]
+    """A model, or "a|b" for the difference b − a."""
+    first_S: NDArray[np.int64]
+    """First column; of the later model for a difference."""
+    second_S: NDArray[np.int64]
+    """First column of the earlier model, −1 where nothing is subtracted."""
+    width_S: NDArray[np.int64]
+    sum_SC: NDArray[np.float64]
+    square_S: NDArray[np.float64]
+    error_S: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, dictionary: TrainedDictionary) -> _Spans:
+        """Lay the spans out over the models' columns, model by model."""
+        models = dictionary.models
+        widths = {
+            m: sum(view.width for view in dictionary.views if view.model == m) for m in models
+        }
+        start = dict(zip(models, np.cumsum([0, *widths.values()]).tolist(), strict=False))
+        rows = [(m, start[m], -1, widths[m]) for m in models]
+        rows += [
+            (f"{a}|{b}", start[b], start[a], widths[a])
+            for a, b in itertools.combinations(models, 2)
+            if widths[a] == widths[b]
+        ]
+        names, first, second, width = zip(*rows, strict=True)
+        n = len(rows)
+        return cls(
+            names=names,
+            first_S=np.array(first, dtype=np.int64),
+            second_S=np.array(second, dtype=np.int64),
+            width_S=np.array(width, dtype=np.int64),
+            sum_SC=np.zeros((n, max(width))),
+            square_S=np.zeros(n),
+            error_S=np.zeros(n),
+        )
+
+    def add(self, acts_TC: NDArray[Any], error_TC: NDArray[Any]) -> None:
+        """Add a batch.  Ranges are summed apart and added in order, however many threads run."""
+        from modeldiff_harness.latents import compiled_scoring
+
+        n_tokens = acts_TC.shape[0]
+        parts = {
+            start: tuple(np.zeros_like(a) for a in (self.sum_SC, self.square_S, self.error_S))
+            for start in range(0, n_tokens, _TOKENS_A_RANGE)
+        }
+        over_ranges(
+            n_tokens,
+            _TOKENS_A_RANGE,
+            lambda start, stop: compiled_scoring.add_spreads(
+                acts_TC,
+                error_TC,
+                self.first_S,
+                self.second_S,
+                self.width_S,
+                start,
+                stop,
+                *parts[start],
+            ),
+        )
+        for start in sorted(parts):
+            for total, part in zip(
+                (self.sum_SC, self.square_S, self.error_S), parts[start], strict=True
+            ):
+                total += part
+
+    def explained(self, n_tokens: int, *, difference: bool) -> dict[str, float]:
+        """Return 1 − Σ‖e‖² / (Σ‖x‖² − ‖Σx‖²/N) by name; 0 where nothing varied."""
+        spread_S = self.square_S - np.square(self.sum_SC).sum(axis=1) / n_tokens
+        return {
+            name: float(1.0 - self.error_S[s] / spread_S[s]) if spread_S[s] > 0 else 0.0
+            for s, name in enumerate(self.names)
+            if (self.second_S[s] >= 0) == difference
+        }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -24,11 +24,13 @@ from modeldiff_harness.contracts import (
     ScoreContext,
 )
 from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.latents.document_firings import document_firings
 from modeldiff_harness.latents.encode import (
     InferenceWeights,
-    pre_activations,
-    reconstruct,
-    threshold_codes,
+    decode_with_errors,
+    encode_counting,
+    side_by_side,
+    slices,
 )
 from modeldiff_harness.latents.examples import ExampleCollector, ExampleSettings
 from modeldiff_harness.latents.group_activity import ActivityCounter
@@ -36,7 +38,7 @@ from modeldiff_harness.latents.prompts import prompt_of_documents
 from modeldiff_harness.latents.quality import QualityCounter
 from modeldiff_harness.latents.renormalise import in_space_of
 
-__all__ = ["SCORED_SPLITS", "jackknife_blocks", "score"]
+__all__ = ["SCORED_SPLITS", "jackknife_blocks", "score", "whole_documents"]
 
 SCORED_SPLITS = ("score", "label_test")
 """Quality numbers and examples come from the first; both enter the group activity."""
@@ -100,6 +102,47 @@ def jackknife_blocks(corpus: TokenisedCorpus, n_blocks: int) -> NDArray[np.int64
     return block_P[prompt_N]
 
 
+def whole_documents(batches: Iterable[ActivationBatch]) -> Iterator[ActivationBatch]:
+    """Yield the tokens of `batches`, cut only between documents.
+
+    The last document of a batch waits for the next one; no more than that is held.
+    """
+    held: list[ActivationBatch] = []
+    for batch in batches:
+        if not batch.document_T.shape[0]:
+            continue
+        last = int(batch.document_T[-1])
+        cut = int(np.searchsorted(batch.document_T, last))
+        if held and int(held[0].document_T[0]) != last:
+            yield _joined([*held, _part(batch, slice(0, cut))])
+            held = []
+        elif cut:
+            yield _part(batch, slice(0, cut))
+        held.append(_part(batch, slice(cut, None)))
+    if held:
+        yield _joined(held)
+
+
+def _part(batch: ActivationBatch, where: slice) -> ActivationBatch:
+    return ActivationBatch(
+        batch.views,
+        tuple(x_TD[where] for x_TD in batch.acts),
+        batch.rows_T[where],
+        batch.document_T[where],
+    )
+
+
+def _joined(parts: list[ActivationBatch]) -> ActivationBatch:
+    if len(parts) == 1:
+        return parts[0]
+    return ActivationBatch(
+        parts[0].views,
+        tuple(torch.cat(views) for views in zip(*(part.acts for part in parts), strict=True)),
+        np.concatenate([part.rows_T for part in parts]),
+        np.concatenate([part.document_T for part in parts]),
+    )
+
+
 def _contexts(
     dictionary: TrainedDictionary, stream: ActivationStream, n_blocks: int, runtime: Runtime
 ) -> Iterator[tuple[ScoreContext, int]]:
@@ -107,7 +150,7 @@ def _contexts(
     block_N = jackknife_blocks(stream.corpus, n_blocks)
     weights: InferenceWeights | None = None
     for split in SCORED_SPLITS:
-        for batch in stream.ordered((split,), runtime.batch_tokens):
+        for batch in whole_documents(stream.ordered((split,), runtime.batch_tokens)):
             if weights is None:
                 weights = InferenceWeights.of(
                     dictionary, device=runtime.device, dtype=batch.acts[0].dtype
@@ -124,10 +167,11 @@ def _context(
     block_N: NDArray[np.int64],
     n_blocks: int,
 ) -> tuple[ScoreContext, int]:
-    acts = tuple(a.to(weights.encoder_bias_L.device) for a in batch.acts)
-    pre_TL = pre_activations(weights, acts)
-    codes = threshold_codes(weights, pre_TL)
-    reconstructions = reconstruct(weights, codes)
+    device = weights.encoder_bias_L.device
+    joined_TC = side_by_side([a.to(device) for a in batch.acts])  # once, for every product
+    acts = slices(joined_TC, weights.widths)
+    codes, n_positive = encode_counting(weights, acts)
+    reconstructions, errors = decode_with_errors(weights, codes, acts)
     context = ScoreContext(
         dictionary=dictionary,
         corpus=corpus,
@@ -139,9 +183,10 @@ def _context(
         codes=codes,
         acts=acts,
         reconstructions=reconstructions,
-        errors=tuple(x - r for x, r in zip(acts, reconstructions, strict=True)),
+        errors=errors,
+        by_document=document_firings(codes, batch.rows_T, batch.document_T),
     )
-    return context, int((pre_TL > 0).sum())
+    return context, n_positive
 
 
 def _check_stream(dictionary: TrainedDictionary, stream: ActivationStream) -> None:

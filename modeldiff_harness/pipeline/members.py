@@ -8,37 +8,45 @@ from dataclasses import dataclass
 from typing import Any
 
 from modeldiff_harness.artifacts import (
-    HarvestedActivations,
     LatentLabels,
     LatentOwners,
     NullMatch,
     ScorePass,
-    TokenisedCorpus,
     TrainedDictionary,
-    View,
 )
 from modeldiff_harness.contracts import DesignMember, Runtime, SourceModels
 from modeldiff_harness.latents.classify import classify
-from modeldiff_harness.latents.harvest import harvest
 from modeldiff_harness.latents.label import label
 from modeldiff_harness.latents.match import match_null
 from modeldiff_harness.latents.pairwise import Guards
 from modeldiff_harness.latents.rules import DEFAULT_RULES, AboveNullRule, ClassifyRule
 from modeldiff_harness.latents.score import score
-from modeldiff_harness.latents.stream import MatrixStream, stream_from_harvests
 from modeldiff_harness.latents.train import train
-from modeldiff_harness.pipeline.pair import PairContext
+from modeldiff_harness.pipeline.activations import (
+    Activations,
+    CachedActivations,
+    LiveActivations,
+)
 from modeldiff_harness.stages import Stage
 
-__all__ = ["MemberStages", "NullStages", "harvest_stage", "member_stages", "stream_of"]
+__all__ = ["MemberStages", "NullStages", "member_stages"]
 
 _LATENTS = "modeldiff_harness.latents"
 _TRAINING = tuple(
     f"{_LATENTS}.{name}"
-    for name in ("train", "stream", "crosscoder", "initialise", "threshold", "encode", "kernels")
+    for name in (
+        "train",
+        "crosscoder",
+        "auxiliary",
+        "step",
+        "initialise",
+        "threshold",
+        "encode",
+        "kernels",
+    )
 )
 
-_SCORING = ("score", "examples", "encode", "stream", "renormalise", "prompts", "group_activity", "quality")
+_SCORING = ("score", "examples", "encode", "renormalise", "prompts", "group_activity", "quality")
 
 
 @dataclass(frozen=True)
@@ -68,12 +76,11 @@ class MemberStages:
 class _Builder:
     """What the stages of all dictionaries of a run share."""
 
-    def __init__(
-        self, context: PairContext, corpus: Stage[TokenisedCorpus], sites: tuple[str, ...]
-    ) -> None:
+    def __init__(self, activations: Activations) -> None:
+        context = activations.context
+        self.activations = activations
         self.context = context
-        self.corpus = corpus
-        self.sites = sites
+        self.corpus = activations.corpus
         self.latents = context.config.latents
         registry = context.registry
         self.learner = registry.choose(
@@ -92,18 +99,18 @@ class _Builder:
         dictionary_id: str,
         design: str,
         replicate: int,
-        harvests: Sequence[Stage[HarvestedActivations]],
-        site: str,
+        read: CachedActivations | LiveActivations,
     ) -> Stage[TrainedDictionary]:
         def make(runtime: Runtime) -> TrainedDictionary:
-            return train(
-                self.learner.build(),
-                stream_of(self.corpus, harvests, site),
-                dictionary_id=dictionary_id,
-                design=design,
-                replicate=replicate,
-                runtime=runtime,
-            )
+            with read.stream(runtime) as stream:
+                return train(
+                    self.learner.build(),
+                    stream,
+                    dictionary_id=dictionary_id,
+                    design=design,
+                    replicate=replicate,
+                    runtime=runtime,
+                )
 
         return Stage(
             self.context.runner,
@@ -115,25 +122,25 @@ class _Builder:
                 "dictionary_id": dictionary_id,
                 "design": design,
                 "replicate": replicate,
-                "site": site,
+                "site": read.site,
                 "learner": self.learner_recipe,
                 "versions": self.context.versions("torch"),
+                **read.recipe(),
             },
-            inputs=(self.corpus, *harvests),
-            modules=_TRAINING,
+            inputs=read.inputs,
+            modules=(*_TRAINING, *read.modules),
             estimate=_training_estimate(self.learner.config),
         )
 
     def score_stage(
         self,
         trained: Stage[TrainedDictionary],
-        harvests: Sequence[Stage[HarvestedActivations]],
-        site: str,
+        read: CachedActivations | LiveActivations,
     ) -> Stage[ScorePass]:
         def make(runtime: Runtime) -> ScorePass:
-            stream = stream_of(self.corpus, harvests, site)
             scorers = [choice.build() for choice in self.scorers]
-            return ScorePass(*score(trained.value(), stream, scorers, runtime=runtime))
+            with read.stream(runtime) as stream:
+                return ScorePass(*score(trained.value(), stream, scorers, runtime=runtime))
 
         return Stage(
             self.context.runner,
@@ -142,8 +149,8 @@ class _Builder:
             ScorePass,
             make,
             recipe={"scorers": [choice.recipe() for choice in self.scorers]},
-            inputs=(trained, self.corpus, *harvests),
-            modules=tuple(f"{_LATENTS}.{m}" for m in _SCORING),
+            inputs=(trained, *read.inputs),
+            modules=(*(f"{_LATENTS}.{m}" for m in _SCORING), *read.modules),
             estimate="one pass over the held-out tokens",
         )
 
@@ -227,77 +234,21 @@ class _Builder:
         return [str(tokenizer.decode([token])) for token in ids]
 
 
-def harvest_stage(
-    context: PairContext,
-    corpus: Stage[TokenisedCorpus],
-    model: str,
-    sites: tuple[str, ...],
-    match: Stage[NullMatch] | None = None,
-) -> Stage[HarvestedActivations]:
-    """Return the stage that runs `model` over the corpus; `match` scales its adapter."""
-    source = context.registry.choose(
-        "activation_source", context.config.latents.source, context.config.latents.source_config
-    )
-
-    def make(runtime: Runtime) -> HarvestedActivations:
-        scale = 1.0 if match is None else match.value().adapter_scale
-        models = SourceModels((model,), context.rescaled_pool(model, scale))
-        return harvest(
-            source.build(),
-            models,
-            corpus.value(),
-            sites,
-            dtype=context.config.latents.stored_dtype,
-            runtime=runtime,
-        )
-
-    tokens = f"≤ {context.config.latents.max_tokens:,} tokens"
-    return Stage(
-        context.runner,
-        "harvest",
-        model if match is None else f"{model}, adapter scaled",
-        HarvestedActivations,
-        make,
-        recipe={
-            "model": context.identity_recipe(model, context.harvest_dtype),
-            "sites": list(sites),
-            "source": source.recipe(),
-            "stored_dtype": context.config.latents.stored_dtype,
-            "versions": context.versions("transformers", "torch"),
-        },
-        inputs=(corpus, *([match] if match else [])),
-        modules=(f"{_LATENTS}.harvest", "modeldiff_harness.models.blocks"),
-        estimate=tokens,
-    )
-
-
-def stream_of(
-    corpus: Stage[TokenisedCorpus], harvests: Sequence[Stage[HarvestedActivations]], site: str
-) -> MatrixStream:
-    """Return the joined activations of several harvests at one site."""
-    found = [stage.value() for stage in harvests]
-    views: list[View] = [v for h in found for v in h.views if v.site == site]
-    return stream_from_harvests(corpus.value(), found, views)
-
-
 def member_stages(
-    context: PairContext,
-    corpus: Stage[TokenisedCorpus],
-    harvests: dict[str, Stage[HarvestedActivations]],
+    activations: Activations,
     member: DesignMember,
     *,
     design: str,
     site: str,
-    sites: tuple[str, ...],
     replicate: int,
 ) -> MemberStages:
     """Return the stages of one dictionary and, where a null twin exists, of its null run."""
-    build = _Builder(context, corpus, sites)
-    own = [harvests[name] for name in context.canonical(member.models)]
+    build = _Builder(activations)
+    own = activations.of(member.models, site)
     name = f"{member.dictionary_id}#r{replicate}"
-    trained = build.train_stage(name, design, replicate, own, site)
-    scored = build.score_stage(trained, own, site)
-    null = _null_stages(build, harvests, member, design, site, replicate)
+    trained = build.train_stage(name, design, replicate, own)
+    scored = build.score_stage(trained, own)
+    null = _null_stages(build, member, design, site, replicate)
     owners = build.classify_stage(scored, dict(member.roles), null.score if null else None, name)
     labels = build.label_stage(owners, scored, replicate)
     return MemberStages(member, replicate, trained, scored, owners, labels, null)
@@ -305,7 +256,6 @@ def member_stages(
 
 def _null_stages(
     build: _Builder,
-    harvests: dict[str, Stage[HarvestedActivations]],
     member: DesignMember,
     design: str,
     site: str,
@@ -318,12 +268,10 @@ def _null_stages(
     (reference,) = (name for name in member.null_models if name != twin)
     (replaced,) = (name for name in member.models if name != reference)
     match = _match_stage(build, reference, replaced, twin, site)
-    scaled = harvest_stage(context, build.corpus, twin, build.sites, match)
-    stages = {reference: harvests[reference], twin: scaled}
-    own = [stages[name] for name in context.canonical((reference, twin))]
+    own = build.activations.of((reference, twin), site, (twin, match))
     name = f"null of {member.dictionary_id}#r{replicate}"
-    trained = build.train_stage(name, design, replicate, own, site)
-    scored = build.score_stage(trained, own, site)
+    trained = build.train_stage(name, design, replicate, own)
+    scored = build.score_stage(trained, own)
     roles = {(twin if model == replaced else model): role for model, role in member.roles.items()}
     itself = [rule for rule in DEFAULT_RULES if not isinstance(rule, AboveNullRule)]
     owners = build.classify_stage(scored, roles, None, name, itself)

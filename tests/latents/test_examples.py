@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from modeldiff_harness.artifacts import ROLES, LatentExamples, TokenisedCorpus
-from modeldiff_harness.contracts import Codes, ScoreContext
-from modeldiff_harness.latents import examples as module
+from modeldiff_harness.contracts import ActivationBatch, Codes, ScoreContext
+from modeldiff_harness.latents.document_firings import document_firings
 from modeldiff_harness.latents.examples import ExampleCollector, ExampleSettings
+from modeldiff_harness.latents.score import whole_documents
 from modeldiff_harness.testing.planted import PlantedConfig, planted_corpus, planted_stream
 
 N_LATENTS = 7
@@ -33,8 +34,12 @@ def _collect(dense_TL: np.ndarray, batch: int, corpus: TokenisedCorpus = CORPUS)
     collector = ExampleCollector(corpus, N_LATENTS, "d", SETTINGS)
     kept = np.flatnonzero(corpus.keep_T)
     document = np.searchsorted(corpus.offsets_N1, kept, side="right") - 1
-    for start in range(0, kept.shape[0], batch):
-        rows = kept[start : start + batch]
+    cuts = (
+        ActivationBatch((), (), kept[start : start + batch], document[start : start + batch])
+        for start in range(0, kept.shape[0], batch)
+    )
+    for part in whole_documents(cuts):
+        rows = part.rows_T
         token, latent = np.nonzero(dense_TL[rows])
         value = torch.from_numpy(dense_TL[rows][token, latent])
         codes = Codes(
@@ -48,11 +53,12 @@ def _collect(dense_TL: np.ndarray, batch: int, corpus: TokenisedCorpus = CORPUS)
                 block_T=torch.zeros(len(rows), dtype=torch.int64),
                 n_blocks=2,
                 rows_T=torch.from_numpy(rows),
-                document_T=torch.from_numpy(document[start : start + batch]),
+                document_T=torch.from_numpy(part.document_T),
                 codes=codes,
                 acts=(),
                 reconstructions=(),
                 errors=(),
+                by_document=document_firings(codes, rows, part.document_T),
             )
         )
     return collector.finish()
@@ -112,19 +118,37 @@ def _check_window(
         assert examples.activations_EW[e, w] == activation
 
 
-def test_pruning_on_the_way_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    dense = _activations(5, density=0.3)
+def test_what_was_evicted_on_the_way_changes_nothing() -> None:
+    dense = _activations(5, density=0.3)  # far more documents a latent than a shelf holds
     whole = _collect(dense, 10_000)
-    original = module._Shelf.__init__
-
-    def tiny(self: module._Shelf, *args: int) -> None:
-        original(self, *args)
-        self._most = 1  # prune after every batch
-
-    monkeypatch.setattr(module._Shelf, "__init__", tiny)
-    pruned = _collect(dense, 13)
+    cut = _collect(dense, 13)
     for name, value in vars(whole).items():
-        np.testing.assert_array_equal(value, getattr(pruned, name))
+        np.testing.assert_array_equal(value, getattr(cut, name))
+
+
+def test_of_equal_peaks_the_earlier_document_is_shown() -> None:
+    dense = np.zeros((CORPUS.n_tokens, N_LATENTS), dtype=np.float32)
+    dense[CORPUS.offsets_N1[:-1] + 2, 0] = 0.5
+    examples = _collect(dense, 50)
+    top = examples.document_E[(examples.latent_E == 0) & (examples.kind_E == 0)]
+    prompts = [CORPUS.documents[n].prompt_id for n in range(3 * SETTINGS.n_top)]
+    first = [n for n in range(len(prompts)) if prompts.index(prompts[n]) == n]
+    assert top.tolist() == first[: SETTINGS.n_top]
+
+
+def test_documents_outside_the_top_are_sampled_evenly() -> None:
+    """The k-th smallest of what is kept says how uniform a sample of the documents it is."""
+    dense = np.zeros((CORPUS.n_tokens, N_LATENTS), dtype=np.float32)
+    firsts = CORPUS.offsets_N1[:-1] + 2
+    peaks = np.linspace(1.0, 0.1, firsts.shape[0]).astype(np.float32)
+    for latent in range(N_LATENTS):
+        dense[firsts, latent] = peaks
+    examples = _collect(dense, 50)
+    sampled = examples.document_E[examples.kind_E == 1]
+    assert len({tuple(sampled[examples.latent_E[examples.kind_E == 1] == j]) for j in range(7)}) > 1
+    middle = CORPUS.n_documents / 2
+    spread = CORPUS.n_documents / np.sqrt(12 * sampled.shape[0])
+    assert abs(sampled.mean() - middle) < 5 * spread
 
 
 def test_quantile_samples_are_spread_over_the_range_of_peaks() -> None:
