@@ -7,6 +7,7 @@ crosscoder.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from dataclasses import asdict, fields, replace
 from typing import Any
@@ -22,13 +23,15 @@ from modeldiff_harness.latents.checkpoint import Checkpoint, Checkpoints
 from modeldiff_harness.latents.crosscoder import (
     Auxiliary,
     LossTerms,
+    Objective,
     Parameters,
-    Workspace,
-    loss_and_gradients,
+    inverse_widths,
 )
 from modeldiff_harness.latents.encode import InferenceWeights
 from modeldiff_harness.latents.initialise import initial_parameters
-from modeldiff_harness.latents.kernels import reference as kernels
+from modeldiff_harness.latents.kernels import StepKernels
+from modeldiff_harness.latents.kernels.choose import backend_for, low_precision_pays
+from modeldiff_harness.latents.step import CrosscoderStep
 from modeldiff_harness.latents.threshold import calibrate_threshold
 
 __all__ = ["BatchTopK", "BatchTopKConfig", "batchtopk"]
@@ -61,8 +64,9 @@ class BatchTopK:
         """Train on split "train", set θ on split "calibrate", return the inference form.
 
         The same stream, configuration and replicate give the same weights on one machine, whether
-        or not the run was cut in between.  Raises RunError on a loss that is not finite or
-        spikes; the last good checkpoint stays in `runtime.workdir`.
+        or not the run was cut in between.  Raises RunError on a loss or gradient that is not
+        finite, on a loss that spikes, and when other kernels began the training; the last good
+        checkpoint stays in `runtime.workdir`.
         """
         recipe = {
             "learner": "batchtopk",
@@ -73,8 +77,9 @@ class BatchTopK:
             "n_rows": stream.n_rows("train"),
         }
         runtime.workdir.mkdir(parents=True, exist_ok=True)
-        checkpoints = Checkpoints(runtime.workdir, recipe)
-        run = _Run.begin(self.config, stream, replicate, runtime.device)
+        kernels = backend_for(self.config.kernels, runtime.device)
+        checkpoints = Checkpoints(runtime.workdir, recipe, backend=kernels.NAME)
+        run = _Run.begin(self.config, stream, replicate, kernels, runtime.device)
         found = checkpoints.latest()
         if found is not None:
             run.restore(found)
@@ -84,7 +89,7 @@ class BatchTopK:
         return dictionary
 
 
-_RUNTIME_ONLY = ("checkpoint_every_seconds",)
+_RUNTIME_ONLY = ("checkpoint_every_seconds", "kernels", "scoring")
 _LOSS_MEMORY = 0.95
 """Weight of the past in the running mean that spikes are measured against."""
 
@@ -98,31 +103,43 @@ class _Run:
         parameters: Parameters,
         views: tuple[View, ...],
         shuffle_seed: int,
+        kernels: StepKernels,
     ) -> None:
         self.config = config
         self.views = views
         self.shuffle_seed = shuffle_seed
-        widths = [view.width for view in views]
+        self.kernels = kernels
+        widths = tuple(view.width for view in views)
         self.aux_k = config.aux_k or max(1, sum(widths) // len(widths) // 2)
         self.dead_after = config.dead_after_tokens or max(
             config.batch_tokens, config.steps * config.batch_tokens // 20
         )
-        self.parameters = parameters
         pairs = _difference_pairs(views) if config.delta_weight else ()
-        self.workspace = Workspace.of(parameters, widths, pairs, config.batch_tokens)
-        self.adam = kernels.Adam(parameters.tensors(), betas=(config.adam_beta1, config.adam_beta2))
+        device = parameters.encoder_LC.device
+        self.optimiser = CrosscoderStep(
+            Objective(widths, pairs, config.delta_weight),
+            parameters,
+            kernels,
+            betas=(config.adam_beta1, config.adam_beta2),
+            low_precision=low_precision_pays(config.scoring, str(device)),
+        )
+        self.inverse_width_C = inverse_widths(widths, parameters.decoder_bias_C)
         self.idle_tokens_L = torch.zeros(config.n_latents, dtype=torch.int64)
         """Training tokens since each latent was last selected."""
         self.step = 0
         self.loss_mean: float | None = None
-        self.guess = 0.0
         self.history: dict[str, list[float]] = {}
         self.seconds_before = 0.0
         self.started = time.monotonic()
 
     @classmethod
     def begin(
-        cls, config: BatchTopKConfig, stream: ActivationStream, replicate: int, device: str
+        cls,
+        config: BatchTopKConfig,
+        stream: ActivationStream,
+        replicate: int,
+        kernels: StepKernels,
+        device: str,
     ) -> _Run:
         shuffle_seed = config.seed * 1_000_003 + replicate
         first = next(stream.shuffled("train", config.batch_tokens, seed=shuffle_seed))
@@ -133,7 +150,7 @@ class _Run:
             seed=(config.seed, replicate),
             device=device,
         )
-        return cls(config, parameters, stream.views, shuffle_seed)
+        return cls(config, parameters, stream.views, shuffle_seed, kernels)
 
     @property
     def seconds(self) -> float:
@@ -150,27 +167,19 @@ class _Run:
         auxiliary = None
         if config.aux_weight:
             auxiliary = Auxiliary(config.aux_weight, self.aux_k, dead.to(acts_TC.device))
-        result = loss_and_gradients(
-            self.parameters,
-            acts_TC,
-            self.workspace,
-            kernels,
-            n_keep=round(k * config.batch_tokens),
-            guess=self.guess,
-            delta_weight=config.delta_weight,
-            auxiliary=auxiliary,
+        found = self.optimiser.evaluate(
+            acts_TC, n_keep=round(k * config.batch_tokens), auxiliary=auxiliary
         )
-        self._refuse_spike(result.terms)
-        gradients = self.workspace.gradients.tensors()
-        gradient_norm = kernels.clip_(gradients, config.clip_norm)
+        self._refuse_spike(found.terms)
         learning_rate = config.learning_rate_at(self.step)
-        self.adam.step(gradients, learning_rate=learning_rate)
+        gradient_norm = self.optimiser.apply(
+            found, acts_TC, learning_rate=learning_rate, clip_norm=config.clip_norm
+        )
         self.idle_tokens_L += config.batch_tokens
-        self.idle_tokens_L[result.support.latent_N.to("cpu")] = 0
-        self.guess = 0.9 * result.support.smallest
+        self.idle_tokens_L[found.support.latent_N.to("cpu")] = 0
         self.step += 1
-        return _logged(result.terms) | {
-            "l0": result.support.latent_N.shape[0] / config.batch_tokens,
+        return _logged(found.terms) | {
+            "l0": found.support.latent_N.shape[0] / config.batch_tokens,
             "n_dead": float(dead.shape[0]),
             "k": k,
             "lr": learning_rate,
@@ -189,37 +198,35 @@ class _Run:
                 total if mean is None else _LOSS_MEMORY * mean + (1 - _LOSS_MEMORY) * total
             )
             return
-        raise RunError(
-            f"batchtopk: the loss {problem} at step {self.step}; the last good checkpoint is kept.",
-            hint=f"Lower its `lr` (now {self.config.lr:g}).",
-        )
+        raise _stopped(f"the loss {problem}", self.step, self.config)
 
     def checkpoint(self) -> Checkpoint:
-        names = [field.name for field in fields(Parameters)]
-        tensors = dict(zip(names, self.parameters.tensors(), strict=True))
-        tensors |= {f"adam.{k}": v for k, v in self.adam.state().items()}
+        tensors = self.optimiser.state()
         tensors["idle_tokens_L"] = self.idle_tokens_L
         state = {
             "loss_mean": self.loss_mean,
-            "guess": self.guess,
+            "guess": self.optimiser.guess,
             "history": self.history,
             "seconds": self.seconds,
         }
         return Checkpoint(self.step, tensors, state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        for field in fields(Parameters):
-            getattr(self.parameters, field.name).copy_(checkpoint.tensors[field.name])
-        prefix = "adam."
-        self.adam.restore(
-            {k[len(prefix) :]: v for k, v in checkpoint.tensors.items() if k.startswith(prefix)}
+        self.optimiser.restore(
+            checkpoint.tensors, n_updates=checkpoint.step, guess=checkpoint.state["guess"]
         )
         self.idle_tokens_L.copy_(checkpoint.tensors["idle_tokens_L"])
         self.step = checkpoint.step
         self.loss_mean = checkpoint.state["loss_mean"]
-        self.guess = checkpoint.state["guess"]
         self.history = checkpoint.state["history"]
         self.seconds_before = checkpoint.state["seconds"]
+
+
+def _stopped(problem: str, step: int, config: BatchTopKConfig) -> RunError:
+    return RunError(
+        f"batchtopk: {problem} at step {step}; the last good checkpoint is kept.",
+        hint=f"Lower its `lr` (now {config.lr:g}).",
+    )
 
 
 def _train(
@@ -241,15 +248,16 @@ def _train(
         for batch in itertools.islice(batches, config.steps - run.step):
             acts_TC = torch.cat([a.to(runtime.device) for a in batch.acts], dim=1)
             terms = run.advance(acts_TC)
+            if not math.isfinite(terms["gradient_norm"]):  # before a checkpoint could keep it
+                raise _stopped("the gradient is not finite", run.step - 1, config)
             task.advance(1)
             if run.step % config.log_every == 0 or run.step == config.steps:
-                terms["fve"] = 1.0 - terms["recon"] / _spread(acts_TC, run.workspace)
+                terms["fve"] = 1.0 - terms["recon"] / _spread(acts_TC, run.inverse_width_C)
                 for name, value in ({"step": float(run.step)} | terms).items():
                     run.history.setdefault(name, []).append(value)
                 now = time.monotonic()
                 speed = (run.step - clock_step) * config.batch_tokens / max(now - clock, 1e-9)
                 clock, clock_step = now, run.step
-                task.note(f"loss {terms['total']:.3f}, FVE {terms['fve']:.2f}")
                 runtime.on_train_step(
                     TrainStepEvent(dictionary_id, run.step, config.steps, speed, terms)
                 )
@@ -258,9 +266,9 @@ def _train(
                 saved = time.monotonic()
 
 
-def _spread(acts_TC: Tensor, workspace: Workspace) -> float:
+def _spread(acts_TC: Tensor, inverse_width_C: Tensor) -> float:
     """Return what `recon` would be if every view were predicted by the batch's mean."""
-    return float((acts_TC.var(dim=0, correction=0) * workspace.inverse_width_C).sum())
+    return float((acts_TC.var(dim=0, correction=0) * inverse_width_C).sum())
 
 
 def _logged(terms: LossTerms) -> dict[str, float]:
@@ -296,7 +304,7 @@ def _inference_form(
     def by_view(tensor: Tensor) -> list[Tensor]:
         return [part.contiguous() for part in torch.split(tensor.detach().cpu(), widths, dim=-1)]
 
-    parameters = run.parameters
+    parameters = run.optimiser.parameters
     dictionary = TrainedDictionary(
         dictionary_id=dictionary_id,
         design=design,
@@ -313,7 +321,7 @@ def _inference_form(
         n_train_tokens=config.steps * config.batch_tokens,
         n_steps=config.steps,
         loss_history=run.history,
-        learner_config=asdict(config),
+        learner_config=asdict(config) | {"kernels": run.kernels.NAME},
         seconds=run.seconds,
     )
     weights = InferenceWeights.of(dictionary, dtype=torch.float64)

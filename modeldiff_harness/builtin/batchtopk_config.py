@@ -39,6 +39,11 @@ class BatchTopKConfig:
     adam_beta2: float = 0.999
     spike_factor: float = 10.0
     """The run stops when a step's loss exceeds this multiple of its running mean."""
+    kernels: str = "auto"
+    """Backend of the step: auto, reference or numba."""
+    scoring: str = "auto"
+    """Type of the product that looks for candidates: auto, float32 or bfloat16; never changes
+    what is selected."""
     log_every: int = 10
     checkpoint_every_seconds: float = 60.0
     seed: int = 0

@@ -11,7 +11,9 @@ The six verbs
 Activations and training
     stream.py          paired, normalised activations in shuffled or corpus order
     match.py           scaling the null twin's adapter to the model's difference energy
-    crosscoder.py      parameters, loss terms and sparse gradients of a BatchTopK step
+    crosscoder.py      loss terms of a BatchTopK crosscoder and the sparse factors of its gradients
+    auxiliary.py       the auxiliary term: a way back for dead latents
+    step.py            parameters and Adam state; one optimiser step
     initialise.py      first weights of a crosscoder
     threshold.py       the inference threshold θ
     checkpoint.py      atomic checkpoints of a long training

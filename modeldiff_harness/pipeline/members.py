@@ -46,7 +46,18 @@ _TRAINING = tuple(
     )
 )
 
-_SCORING = ("score", "examples", "encode", "renormalise", "prompts", "group_activity", "quality")
+_SCORING = (
+    "score",
+    "examples",
+    "compiled_examples",
+    "compiled_scoring",
+    "document_firings",
+    "encode",
+    "renormalise",
+    "prompts",
+    "group_activity",
+    "quality",
+)
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,7 @@ def test_dead_latents_come_back_only_with_the_auxiliary_term(
 def test_a_spike_stops_the_run_and_keeps_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recon: float, words: str
 ) -> None:
-    original = module.loss_and_gradients
+    original = module.CrosscoderStep.evaluate
     calls: list[int] = []
 
     def broken(*args: Any, **kwargs: Any) -> Any:
@@ -225,12 +225,12 @@ def test_a_spike_stops_the_run_and_keeps_the_last_good_checkpoint(
             return dataclasses.replace(result, terms=terms)
         return result
 
-    monkeypatch.setattr(module, "loss_and_gradients", broken)
+    monkeypatch.setattr(module.CrosscoderStep, "evaluate", broken)
     with pytest.raises(RunError, match=words):
         _fit(tmp_path / "cut", checkpoint_every_seconds=0)
     kept = sorted(p.name for p in (tmp_path / "cut").glob("*.json"))
     assert kept == ["checkpoint-000000009.json", "checkpoint-000000010.json"]
-    monkeypatch.setattr(module, "loss_and_gradients", original)
+    monkeypatch.setattr(module.CrosscoderStep, "evaluate", original)
     _assert_same(_fit(tmp_path / "whole"), _fit(tmp_path / "cut"))
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor
 
+from modeldiff_harness.latents import auxiliary as auxiliary_module
 from modeldiff_harness.latents.crosscoder import (
     Auxiliary,
+    Evaluated,
     LossTerms,
+    Objective,
     Parameters,
-    Workspace,
-    loss_and_gradients,
 )
-from modeldiff_harness.latents.kernels import reference
+from modeldiff_harness.latents.kernels import numba_cpu, reference
+from modeldiff_harness.latents.step import CrosscoderStep, gradient_bound
 
 N_TOKENS, N_LATENTS, N_KEEP = 40, 30, 120
+BACKENDS = pytest.mark.parametrize("backend", [reference, numba_cpu], ids=lambda b: b.NAME)
 
 
 @dataclass(frozen=True)
@@ -84,37 +88,147 @@ def _oracle(p: Parameters, acts_TC: Tensor, case: Case) -> tuple[Tensor, ...]:
     return recon, aux, delta if case.pairs else torch.zeros(())
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("seed", range(3))
-def test_gradients_equal_autograd(name: str, seed: int) -> None:
+def _step(
+    parameters: Parameters, case: Case, backend: ModuleType, dtype: torch.dtype = torch.float64
+) -> CrosscoderStep:
+    objective = Objective(case.widths, case.pairs, case.delta_weight)
+    copy = Parameters(*(t.to(dtype).clone() for t in parameters.tensors()))
+    return CrosscoderStep(objective, copy, backend)
+
+
+def _gradients(
+    step: CrosscoderStep, found: Evaluated, acts_TC: Tensor, clip_norm: float = 1e9
+) -> tuple[list[Tensor], float]:
+    """After one step from rest Adam's first moment is (1 − β₁)·gradient."""
+    norm = step.apply(found, acts_TC, learning_rate=1e-3, clip_norm=clip_norm)
+    return [first / (1 - 0.9) for first in step.moments.first.tensors()], norm
+
+
+@BACKENDS
+@pytest.mark.parametrize(
+    ("name", "sparse_aux"),
+    [(name, False) for name in CASES]
+    + [(n, True) for n, c in CASES.items() if c.top < len(c.dead)],
+)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_gradients_equal_autograd(
+    backend: ModuleType,
+    name: str,
+    sparse_aux: bool,
+    dtype: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     case, aux_weight = CASES[name], 1 / 32
-    parameters = _parameters(case.widths, seed)
-    generator = torch.Generator().manual_seed(100 + seed)
+    if sparse_aux:
+        monkeypatch.setattr(auxiliary_module, "_DENSE_UP_TO", 0)
+    parameters = _parameters(case.widths, seed=1)
+    generator = torch.Generator().manual_seed(101)
     acts_TC = torch.randn(N_TOKENS, sum(case.widths), generator=generator, dtype=torch.float64)
-    workspace = Workspace.of(parameters, case.widths, case.pairs, N_TOKENS)
-    for tensor in workspace.gradients.tensors():
-        tensor.fill_(torch.nan)  # leftovers of the step before must not survive
-    result = loss_and_gradients(
-        parameters,
-        acts_TC,
-        workspace,
-        reference,
+    step = _step(parameters, case, backend, dtype)
+    found = step.evaluate(
+        acts_TC.to(dtype),
         n_keep=N_KEEP,
-        guess=0.0,
-        delta_weight=case.delta_weight,
         auxiliary=Auxiliary(aux_weight, case.top, torch.tensor(case.dead, dtype=torch.int64)),
     )
     leaves = Parameters(*(t.clone().requires_grad_() for t in parameters.tensors()))
     recon, aux, delta = _oracle(leaves, acts_TC, case)
     total = recon + aux_weight * aux + case.delta_weight * delta
     expected = torch.autograd.grad(total, leaves.tensors())
-    terms = result.terms
-    assert terms.recon == pytest.approx(recon.item(), rel=1e-12)
-    assert terms.aux == pytest.approx(aux.item(), rel=1e-12)
-    assert terms.delta == pytest.approx(delta.item(), rel=1e-12)
-    assert terms.total == pytest.approx(total.item(), rel=1e-12)
-    for ours, theirs in zip(workspace.gradients.tensors(), expected, strict=True):
-        assert float((ours - theirs).abs().max() / theirs.abs().max()) < 1e-10
+    rel = 1e-10 if dtype == torch.float64 else 1e-5
+    assert found.terms.recon == pytest.approx(recon.item(), rel=rel)
+    assert found.terms.aux == pytest.approx(aux.item(), rel=rel)
+    assert found.terms.delta == pytest.approx(delta.item(), rel=rel)
+    assert found.terms.total == pytest.approx(total.item(), rel=rel)
+    bound = gradient_bound(found, acts_TC.to(dtype))
+    gradients, norm = _gradients(step, found, acts_TC.to(dtype))
+    limit = 1e-10 if dtype == torch.float64 else 1e-6
+    for ours, theirs in zip(gradients, expected, strict=True):
+        assert float((ours - theirs).abs().max() / theirs.abs().max()) < limit
+    exact = torch.stack([g.norm() for g in expected]).norm().item()
+    assert norm == pytest.approx(exact, rel=rel)
+    assert bound >= exact
+
+
+@BACKENDS
+def test_clip_bites_only_above_the_norm(backend: ModuleType) -> None:
+    case = Case()
+    generator = torch.Generator().manual_seed(3)
+    acts_TC = torch.randn(N_TOKENS, 12, generator=generator, dtype=torch.float64)
+
+    def gradients(clip_norm: float) -> tuple[list[Tensor], float]:
+        step = _step(_parameters(case.widths, 0), case, backend)
+        return _gradients(step, step.evaluate(acts_TC, n_keep=N_KEEP), acts_TC, clip_norm)
+
+    free, norm = gradients(1e9)
+    just, _ = gradients(norm * 1.000001)  # below the bound, above the norm: the exact pass decides
+    half, unclipped = gradients(norm / 2)
+    assert unclipped == pytest.approx(norm)
+    for a, b, c in zip(free, just, half, strict=True):
+        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(a / 2, c)
+
+
+@pytest.mark.parametrize("models", [2, 3])
+def test_backends_share_their_loss_curve(models: int) -> None:
+    widths = (9,) * models
+    case = Case(widths, ((0, 1),), 0.5)
+    generator = torch.Generator().manual_seed(7)
+    batches = torch.randn(6, N_TOKENS, 9 * models, generator=generator)
+    dead = Auxiliary(1 / 32, 4, torch.arange(0, N_LATENTS, 3))
+    curves = []
+    for backend in (reference, numba_cpu):
+        step = _step(_parameters(widths, 5), case, backend, torch.float32)
+        curve = []
+        for i in range(200):
+            found = step.evaluate(batches[i % 6], n_keep=N_KEEP, auxiliary=dead)
+            step.apply(found, batches[i % 6], learning_rate=3e-3, clip_norm=1.0)
+            curve.append(found.terms.total)
+        curves.append(torch.tensor(curve))
+    assert float(curves[0][-1]) < 0.8 * float(curves[0][0])
+    torch.testing.assert_close(curves[0], curves[1], rtol=2e-3, atol=0)
+
+
+@BACKENDS
+@pytest.mark.parametrize("chunk_numbers", [64, 500])
+def test_micro_batches_with_one_border_equal_one_batch(
+    backend: ModuleType, chunk_numbers: int
+) -> None:
+    from modeldiff_harness.latents.crosscoder import evaluate, view_norms
+
+    parameters = _parameters((6, 6), 2)
+    generator = torch.Generator().manual_seed(9)
+    acts_TC = torch.randn(N_TOKENS, 12, generator=generator, dtype=torch.float64)
+    weight_L = view_norms(parameters.decoder_LC, (6, 6)).sum(dim=1)
+    whole, cut = (
+        evaluate(Objective((6, 6)), parameters, acts_TC, weight_L, backend, n_keep=N_KEEP, **chunks)
+        for chunks in ({}, {"chunk_numbers": chunk_numbers})
+    )
+    assert torch.equal(whole.support.token_N, cut.support.token_N)
+    assert torch.equal(whole.support.latent_N, cut.support.latent_N)
+    torch.testing.assert_close(whole.decoded.towards_TC, cut.decoded.towards_TC)
+    assert whole.terms.recon == pytest.approx(cut.terms.recon)
+
+
+def test_state_restores_a_step_exactly() -> None:
+    case = Case()
+    generator = torch.Generator().manual_seed(11)
+    batches = torch.randn(8, N_TOKENS, 12, generator=generator)
+
+    def go(step: CrosscoderStep, indices: range) -> None:
+        for i in indices:
+            found = step.evaluate(batches[i], n_keep=N_KEEP)
+            step.apply(found, batches[i], learning_rate=1e-2, clip_norm=0.5)
+
+    whole = _step(_parameters(case.widths, 0), case, numba_cpu, torch.float32)
+    go(whole, range(8))
+    cut = _step(_parameters(case.widths, 0), case, numba_cpu, torch.float32)
+    go(cut, range(4))
+    resumed = _step(_parameters(case.widths, 1), case, numba_cpu, torch.float32)
+    saved = {name: tensor.clone() for name, tensor in cut.state().items()}
+    resumed.restore(saved, n_updates=cut.n_updates, guess=cut.guess)
+    go(resumed, range(4, 8))
+    for name, tensor in whole.state().items():
+        assert torch.equal(tensor, resumed.state()[name]), name
 
 
 def test_total_is_derived_from_the_terms() -> None:
@@ -122,25 +236,17 @@ def test_total_is_derived_from_the_terms() -> None:
     assert terms.total == pytest.approx(2.0 + 0.05 + 6.0)
 
 
-def test_a_dead_latent_far_below_zero_is_lifted() -> None:
+@BACKENDS
+def test_a_dead_latent_far_below_zero_is_lifted(backend: ModuleType) -> None:
     parameters = _parameters((6, 6), 0)
     parameters.encoder_bias_L[7] = -50.0
     generator = torch.Generator().manual_seed(1)
     acts_TC = torch.randn(N_TOKENS, 12, generator=generator, dtype=torch.float64)
-    workspace = Workspace.of(parameters, (6, 6), (), N_TOKENS)
 
     def bias_gradient(auxiliary: Auxiliary | None) -> float:
-        loss_and_gradients(
-            parameters,
-            acts_TC,
-            workspace,
-            reference,
-            n_keep=N_KEEP,
-            guess=0.0,
-            delta_weight=0.0,
-            auxiliary=auxiliary,
-        )
-        return float(workspace.gradients.encoder_bias_L[7])
+        step = _step(parameters, Case(), backend)
+        found = step.evaluate(acts_TC, n_keep=N_KEEP, auxiliary=auxiliary)
+        return float(_gradients(step, found, acts_TC)[0][1][7])
 
     assert bias_gradient(None) == 0.0
     assert bias_gradient(Auxiliary(1 / 32, 3, torch.tensor([7]))) < 0.0

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from modeldiff_harness.latents.kernels import Support
+from modeldiff_harness.latents.kernels import (
+    AdamFactors,
+    Candidates,
+    Decoded,
+    ExtraRows,
+    LossLayout,
+    Moments,
+    Parameters,
+    Support,
+)
 
 __all__ = [
-    "Adam",
-    "clip_",
+    "NAME",
+    "above",
     "decode",
+    "decode_and_pull",
+    "gradient_norm",
     "latent_sums",
-    "pre_activations",
+    "pair_products",
     "sampled_products",
     "select",
+    "update",
 ]
+
+NAME = "reference"
 
 with warnings.catch_warnings():
     # torch announces its sparse layouts as beta once a process; the products used here are tested
@@ -29,31 +44,142 @@ with warnings.catch_warnings():
         torch.tensor([0, 0]), torch.tensor([], dtype=torch.int64), torch.tensor([]), (1, 1)
     )
 
-_ROUNDING = 1e-5
-"""Relative slack within which a candidate scan could have missed an entry by rounding."""
+
+def above(pre_TJ: Tensor, weight_J: Tensor, bound: float, *, token: int, latent: int) -> Candidates:
+    """Return the entries with h·w ≥ bound > 0; see `StepKernels`."""
+    value_TJ = pre_TJ * weight_J
+    flat_N = _true_indices(value_TJ >= bound)
+    token_N = torch.div(flat_N, pre_TJ.shape[1], rounding_mode="floor")
+    return Candidates(
+        token_N=token_N + token,
+        latent_N=flat_N - token_N * pre_TJ.shape[1] + latent,
+        code_N=pre_TJ.reshape(-1)[flat_N],
+        value_N=value_TJ.view(-1)[flat_N],
+    )
 
 
-def pre_activations(acts_TC: Tensor, encoder_LC: Tensor, bias_L: Tensor, out_TL: Tensor) -> Tensor:
-    """Return x·W_encᵀ + b (T, L), written into `out_TL`."""
-    return torch.addmm(bias_L, acts_TC, encoder_LC.t(), out=out_TL)
+def select(pre_TL: Tensor, weight_L: Tensor, n_keep: int) -> Support:
+    """Return exactly the `n_keep` largest positive entries of ReLU(h)·w of a matrix at hand.
 
-
-def select(pre_TL: Tensor, weight_L: Tensor, n_keep: int, *, guess: float = 0.0) -> Support:
-    """Return exactly the `n_keep` largest positive entries of ReLU(h)·w over the whole batch.
-
-    Candidates above `guess` are scanned first; when they do not prove the border, everything
-    positive is.  Ties at the border go to the lower flat index.
+    Ties at the border go to the lower flat index.  With fewer positive entries all of them are
+    kept.
     """
-    if guess > 0:
-        flat_N, value_N = _above(pre_TL, weight_L, guess)
-        if flat_N.shape[0] >= n_keep:
-            border = _nth_largest(value_N, n_keep)
-            if border > guess * (1 + _ROUNDING):
-                return _support(pre_TL, flat_N, value_N, n_keep, border)
-    flat_N, value_N = _above(pre_TL, weight_L, 0.0)
-    n_keep = min(n_keep, int(flat_N.shape[0]))
-    border = _nth_largest(value_N, n_keep) if n_keep else 0.0
-    return _support(pre_TL, flat_N, value_N, n_keep, border)
+    from modeldiff_harness.latents.kernels.selection import pool_of
+
+    pool = pool_of(n_keep)
+    pool.add(above(pre_TL, weight_L, pool.bound, token=0, latent=0))
+    return pool.support(int(pre_TL.shape[0]), int(pre_TL.shape[1]))
+
+
+def pair_products(left_N: Tensor, right_N: Tensor, left_TC: Tensor, right_LC: Tensor) -> Tensor:
+    """Return ⟨left[left_N], right[right_N]⟩ of every listed pair, (N,), a chunk at a time."""
+    out_N = left_TC.new_empty(left_N.shape[0])
+    for start in range(0, int(left_N.shape[0]), _PAIRS_AT_ONCE):
+        span = slice(start, start + _PAIRS_AT_ONCE)
+        torch.linalg.vecdot(left_TC[left_N[span]], right_LC[right_N[span]], out=out_N[span])
+    return out_N
+
+
+_PAIRS_AT_ONCE = 8192
+
+
+def decode_and_pull(
+    support: Support,
+    decoder_LC: Tensor,
+    bias_C: Tensor,
+    target_TC: Tensor,
+    layout: LossLayout,
+) -> Decoded:
+    """Decode, compare with `target_TC`, pull the errors back to codes; see `StepKernels`."""
+    decoded_TC = decode(support, decoder_LC, bias_C)
+    residual_TC = torch.sub(target_TC, decoded_TC, out=decoded_TC)
+    towards_TC = residual_TC * layout.towards_scale_C
+    gap_square_sum = 0.0
+    for a, b, width in layout.pairs:
+        gap_TD = residual_TC[:, a : a + width] - residual_TC[:, b : b + width]
+        gap_square_sum += float(gap_TD.square().sum())
+        towards_TC[:, a : a + width].sub_(gap_TD, alpha=layout.pair_scale)
+        towards_TC[:, b : b + width].add_(gap_TD, alpha=layout.pair_scale)
+    return Decoded(
+        residual_TC=residual_TC,
+        towards_TC=towards_TC,
+        code_gradient_N=sampled_products(support, towards_TC, decoder_LC),
+        square_sum=float((residual_TC.square().sum(dim=0) * layout.inverse_width_C).sum()),
+        gap_square_sum=gap_square_sum,
+    )
+
+
+def gradient_norm(
+    support: Support, decoded: Decoded, acts_TC: Tensor, extra: ExtraRows | None
+) -> float:
+    """Return the joint norm of all four gradients."""
+    return _joint_norm(gradients(support, decoded, acts_TC, extra))
+
+
+def gradients(
+    support: Support, decoded: Decoded, acts_TC: Tensor, extra: ExtraRows | None
+) -> Parameters:
+    """Return the gradients of all four tensors."""
+    shape = (support.n_latents, int(acts_TC.shape[1]))
+    found = Parameters(
+        encoder_LC=latent_sums(support, decoded.code_gradient_N, acts_TC, acts_TC.new_empty(shape)),
+        encoder_bias_L=acts_TC.new_zeros(shape[0]).index_add_(
+            0, support.latent_N, decoded.code_gradient_N
+        ),
+        decoder_LC=latent_sums(
+            support, support.code_N, decoded.towards_TC, acts_TC.new_empty(shape)
+        ),
+        decoder_bias_C=decoded.towards_TC.sum(dim=0),
+    )
+    if extra is not None:
+        found.encoder_LC.index_add_(0, extra.latent_A, extra.encoder_AC)
+        found.encoder_bias_L.index_add_(0, extra.latent_A, extra.encoder_bias_A)
+        found.decoder_LC.index_add_(0, extra.latent_A, extra.decoder_AC)
+    return found
+
+
+def update(
+    support: Support,
+    decoded: Decoded,
+    acts_TC: Tensor,
+    extra: ExtraRows | None,
+    parameters: Parameters,
+    moments: Moments,
+    adam: AdamFactors,
+    widths: Sequence[int],
+    weight_L: Tensor,
+) -> float:
+    """Take one Adam step in place and return the gradients' joint norm; see `StepKernels`."""
+    found = gradients(support, decoded, acts_TC, extra)
+    norm = _joint_norm(found)
+    for gradient, parameter, first, second in zip(
+        found.tensors(),
+        parameters.tensors(),
+        moments.first.tensors(),
+        moments.second.tensors(),
+        strict=True,
+    ):
+        adam_(parameter, gradient.mul_(adam.gradient_scale), first, second, adam)
+    edges = np.cumsum([0, *widths]).tolist()
+    norms = [
+        torch.linalg.vector_norm(parameters.decoder_LC[:, a:b], dim=1) for a, b in pairwise(edges)
+    ]
+    torch.sum(torch.stack(norms, dim=1), dim=1, out=weight_L)
+    return norm
+
+
+def adam_(
+    parameter: Tensor, gradient: Tensor, first: Tensor, second: Tensor, adam: AdamFactors
+) -> None:
+    """Move one tensor and its moments along `gradient` (Kingma and Ba 2015, algorithm 1)."""
+    first.lerp_(gradient, 1.0 - adam.beta1)
+    second.mul_(adam.beta2).addcmul_(gradient, gradient, value=1.0 - adam.beta2)
+    size = second.mul(adam.second_correction).sqrt_().add_(adam.epsilon)
+    parameter.addcdiv_(first, size, value=-adam.learning_rate * adam.first_correction)
+
+
+def _joint_norm(found: Parameters) -> float:
+    return math.hypot(*(float(torch.linalg.vector_norm(g)) for g in found.tensors()))
 
 
 def decode(support: Support, decoder_LC: Tensor, bias_C: Tensor) -> Tensor:
@@ -96,90 +222,7 @@ def _by_token(support: Support, values_N: Tensor) -> Tensor:
     )
 
 
-def _above(pre_TL: Tensor, weight_L: Tensor, bound: float) -> tuple[Tensor, Tensor]:
-    """Return flat indices and values f·w of the entries above `bound` ≥ 0, in flat order."""
-    mask_TL = pre_TL > (bound / weight_L if bound else 0.0)
-    flat_N = _true_indices(mask_TL)
-    value_N = pre_TL.reshape(-1)[flat_N] * weight_L[flat_N % pre_TL.shape[1]]
-    if bool((value_N > 0).all()):
-        return flat_N, value_N
-    positive = value_N > 0  # a latent whose decoder is zero, or an underflow
-    return flat_N[positive], value_N[positive]
-
-
 def _true_indices(mask_TL: Tensor) -> Tensor:
     if mask_TL.device.type == "cpu":  # numpy's scan is an order of magnitude faster than torch's
         return torch.from_numpy(np.flatnonzero(mask_TL.numpy()))
     return mask_TL.reshape(-1).nonzero().squeeze(1)
-
-
-def _nth_largest(value_N: Tensor, n: int) -> float:
-    return float(torch.topk(value_N, n, sorted=False).values.min())
-
-
-def _support(
-    pre_TL: Tensor, flat_N: Tensor, value_N: Tensor, n_keep: int, border: float
-) -> Support:
-    keep_N = value_N > border
-    missing = n_keep - int(keep_N.sum())
-    if missing:
-        tied = (value_N == border).nonzero().squeeze(1)[:missing]
-        keep_N[tied] = True
-    flat_N = flat_N[keep_N]
-    n_tokens, n_latents = pre_TL.shape
-    token_N = torch.div(flat_N, n_latents, rounding_mode="floor")
-    return Support(
-        n_tokens=n_tokens,
-        n_latents=n_latents,
-        token_N=token_N,
-        latent_N=flat_N - token_N * n_latents,
-        code_N=pre_TL.reshape(-1)[flat_N],
-        smallest=border if n_keep else 0.0,
-    )
-
-
-class Adam:
-    """Adam over a fixed list of tensors, updated in place (Kingma and Ba 2015, bias-corrected).
-
-    One fused pass over parameter, gradient and both moments; every row moves at every step, so
-    latents without a gradient follow their moments as in the dense algorithm.
-    """
-
-    def __init__(self, parameters: Sequence[Tensor], *, betas: tuple[float, float]) -> None:
-        self._parameters = [torch.nn.Parameter(p, requires_grad=True) for p in parameters]
-        self._optimiser = torch.optim.Adam(self._parameters, lr=0.0, betas=betas, fused=True)
-        for parameter in self._parameters:
-            self._optimiser.state[parameter] = {
-                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-
-    def step(self, gradients: Sequence[Tensor], *, learning_rate: float) -> None:
-        """Move every parameter along its gradient."""
-        self._optimiser.param_groups[0]["lr"] = learning_rate
-        for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            parameter.grad = gradient
-        self._optimiser.step()
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the moments and step counts by name; the tensors are live, not copies."""
-        return {
-            f"{name}.{i}": value
-            for i, parameter in enumerate(self._parameters)
-            for name, value in self._optimiser.state[parameter].items()
-        }
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Copy moments and step counts from what `state` gave."""
-        for name, tensor in self.state().items():
-            tensor.copy_(state[name])
-
-
-def clip_(gradients: Sequence[Tensor], max_norm: float) -> float:
-    """Scale gradients in place so that their joint norm is at most `max_norm`; return the norm."""
-    norm = math.hypot(*(float(torch.linalg.vector_norm(g)) for g in gradients))
-    if norm > max_norm:
-        for gradient in gradients:
-            gradient.mul_(max_norm / norm)
-    return norm
