@@ -91,6 +91,16 @@ class LatentConfig:
     """Type of the forward passes that are harvested; bfloat16 moves single tokens by up to 25 %."""
     stored_dtype: str = "float32"
     """Type of the activations on disk: float32, or bfloat16 for half the space."""
+    activations: str = "cached"
+    """cached: harvest once and keep the activations on disk; stream: run the models while training
+    and keep `buffer_tokens` tokens in memory, nothing on disk."""
+    buffer_tokens: int = 1_000_000
+    """Tokens the mixing buffer holds in stream mode; it is refilled when half empty."""
+    buffer_dtype: str = "float32"
+    """Type of the buffer: float32; bfloat16 or float16 for half the memory, values rounded."""
+    sample_tokens: int = 500_000
+    """Stream mode: kept tokens, in whole prompts, on which normalisers, the norm limit, difference
+    energy and simple controls are measured; all when the corpus holds no more."""
     own_answers: bool = True
     """Add both models' answers to the shipped corpus prompts: without them little is found."""
     own_answer_tokens: int = 72
@@ -210,7 +220,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "benchmarks": {"tasks": ["mdh_probes", "ifeval", "gsm8k", "arc_challenge", "mmlu"]},
         "latents": {
             "max_tokens": 20_000_000,
-            "stored_dtype": "bfloat16",
+            "activations": "stream",
+            "buffer_dtype": "bfloat16",
             "learner_config": {"n_latents": 32768, "k": 100, "steps": 10_000, "batch_tokens": 2048,
                                "lr": 1e-4},
         },
@@ -223,7 +234,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "design": "via-base",
             "sites": ["resid_post.20"],
             "max_tokens": 200_000_000,
-            "stored_dtype": "bfloat16",
+            "activations": "stream",
+            "buffer_dtype": "bfloat16",
             "learner_config": {"n_latents": 114_688, "k": 100, "steps": 97_656,
                                "batch_tokens": 2048, "lr": 1e-4},
             "rule": "published",

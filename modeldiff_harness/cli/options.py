@@ -75,6 +75,9 @@ _OPTIONS: tuple[Callable[[F], F], ...] = (
     click.option("--corpus", help="Corpus component, or a .jsonl, .parquet or .txt file."),
     click.option("--corpus_args", help="key=value,…"),
     click.option("--max_tokens", type=int, help="Tokens of the corpus."),
+    click.option("--activations", type=click.Choice(["cached", "stream"]),
+                 help="Keep activations on disk, or run the models while training."),
+    click.option("--buffer_tokens", type=int, help="Tokens the stream's mixing buffer holds."),
     click.option("--learner", help="Dictionary learner."),
     click.option("--learner_args", help="key=value,… (n_latents, k, steps, …)."),
     click.option("--replicates", type=int, help="Dictionary seeds, and reruns of the baseline "
@@ -215,6 +218,8 @@ _PLACES: Mapping[str, tuple[str | None, str]] = {
     "corpus": ("latents", "corpus"),
     "corpus_args": ("latents", "corpus_config"),
     "max_tokens": ("latents", "max_tokens"),
+    "activations": ("latents", "activations"),
+    "buffer_tokens": ("latents", "buffer_tokens"),
     "learner": ("latents", "learner"),
     "learner_args": ("latents", "learner_config"),
     "replicates": ("latents", "replicates"),

@@ -33,6 +33,8 @@ class HeldBlock:
 
 @dataclass(frozen=True)
 class Position:
+    """Where a token lies in the order."""
+
     epoch: int
     phase: int
     offset: int
@@ -52,6 +54,7 @@ class LiveOrder:
     """(epoch, block) → what the buffer holds; a block that stays is (0, 0)."""
 
     def key(self, epoch: int, block: int) -> tuple[int, int]:
+        """Return the name of a block in `blocks`."""
         return (0, 0) if self.plan.stays else (epoch, block)
 
     def keep_whole(self, epoch: int, phase: int) -> None:

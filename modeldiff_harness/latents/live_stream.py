@@ -97,10 +97,14 @@ class LiveStream:
         """Return the number of kept tokens of `split`, before outliers are left out."""
         return int(self._counts_N[self._documents([split])].sum())
 
-    def close(self) -> None:
-        """Free the buffer and remove what was written for resuming."""
+    def stop(self) -> None:
+        """End a refill that is running and free the buffer; what was written for resuming stays."""
         self._cancel()
         self._order = None
+
+    def close(self) -> None:
+        """Stop, and remove what was written for resuming."""
+        self.stop()
         OutlierRecord.remove_all(self._runtime.workdir)
 
     # ── in corpus order ──────────────────────────────────────────────────────────────────

@@ -19,6 +19,7 @@ from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.models.identity import default_dtype, identify, load_tokenizer
 from modeldiff_harness.models.locate import LocatedModel, hub_errors, locate, locate_adapter
 from modeldiff_harness.models.templates import ChatTemplate
+from modeldiff_harness.models.truncate import drop_after
 
 __all__ = ["ModelPool", "load_model"]
 
@@ -128,6 +129,19 @@ class ModelPool:
             )
         return self._identities[name]
 
+    def config(self, name: str) -> Any:
+        """Return the transformers configuration of `name`, without opening weights."""
+        from transformers import AutoConfig
+
+        located = self._locate(name)
+        with hub_errors(located.source, self.offline) if located.commit else _no_hub():
+            return AutoConfig.from_pretrained(
+                located.load_from,
+                revision=located.commit,
+                local_files_only=self.offline,
+                trust_remote_code=self._trust_remote_code,
+            )
+
     def tokenizer(self, name: str) -> Any:
         """Return the tokenizer of `name`, padding on the left, with the run's chat template."""
         located = self._locate(name)
@@ -179,6 +193,20 @@ class ModelPool:
         """Let all bases of `names` stay in memory together, for sources that alternate them."""
         bases = {self._base_key(name) for name in names}
         self._max_loaded = max(self._max_loaded, len(bases))
+
+    def truncate(self, names: Sequence[str], last_block: int) -> None:
+        """Open `names` and free what their forward passes up to block `last_block` never read.
+
+        Until `release` the pool's models of these names can be captured up to there, and no other
+        adapter can be put over them.
+        """
+        self.keep_loaded(names)
+        for name in names:
+            self.activate(name)
+        for key in {self._base_key(name) for name in names}:
+            drop_after(self._open[key].model, last_block)
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
 
     def release(self) -> None:
         """Drop every opened model from memory; the next `activate` opens it again."""

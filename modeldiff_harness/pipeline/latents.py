@@ -10,7 +10,6 @@ from typing import Any
 from modeldiff_harness.artifacts import (
     CapabilityProfile,
     DifferenceEnergy,
-    HarvestedActivations,
     SimpleControls,
     TokenisedCorpus,
 )
@@ -18,13 +17,14 @@ from modeldiff_harness.contracts import DesignMember, Runtime
 from modeldiff_harness.latents.controls import simple_controls
 from modeldiff_harness.latents.energy import difference_energy
 from modeldiff_harness.latents.profile import LabelledDictionary, profile
-from modeldiff_harness.pipeline.corpus import corpus_stage
-from modeldiff_harness.pipeline.members import (
-    MemberStages,
-    harvest_stage,
-    member_stages,
-    stream_of,
+from modeldiff_harness.pipeline.activations import (
+    Activations,
+    CachedActivations,
+    LiveActivations,
 )
+from modeldiff_harness.pipeline.corpus import corpus_stage
+from modeldiff_harness.pipeline.cost import cost_lines
+from modeldiff_harness.pipeline.members import MemberStages, member_stages
 from modeldiff_harness.pipeline.pair import PairContext
 from modeldiff_harness.stages import Stage
 from modeldiff_harness.taxonomy import load_taxonomy
@@ -41,7 +41,7 @@ class LatentStages:
     context: PairContext
     design: str
     corpus: Stage[TokenisedCorpus]
-    harvests: dict[str, Stage[HarvestedActivations]]
+    activations: Activations
     members: tuple[MemberStages, ...]
     profile: Stage[CapabilityProfile]
     energies: tuple[Stage[DifferenceEnergy], ...]
@@ -53,18 +53,10 @@ class LatentStages:
         return [*self.energies, *controls, self.profile]
 
     def cost_lines(self) -> list[str]:
-        """Return what the arm needs of disk and memory, from sizes that are known."""
-        tokens = self.context.config.latents.max_tokens
-        width = self.context.identity(self.context.baseline, self.context.harvest_dtype).width
-        item = 2 if self.context.config.latents.stored_dtype == "bfloat16" else 4
-        per_model = tokens * width * item / 2**30
-        models = len(self.harvests) + sum(m.null is not None for m in self.members)
-        latents = self.context.config.latents.learner_config.get("n_latents", 0)
-        weights = latents * width * 2 * 2 * 4 * 3 / 2**30  # encoder, decoder; two models; + Adam
-        return [
-            f"activations: at most {per_model:,.2f} GiB a model, {models} harvests",
-            f"dictionary with optimiser: about {weights:,.2f} GiB of memory",
-        ]
+        """Return what the arm needs of memory and disk, cached and streamed, and what is short."""
+        dictionaries = [m.member.models for m in self.members]
+        nulls = sum(m.null is not None for m in self.members)
+        return cost_lines(self.context, self.activations.sites, dictionaries, nulls)
 
 
 def run_sites(context: PairContext) -> tuple[str, ...]:
@@ -82,36 +74,25 @@ def latent_stages(context: PairContext) -> LatentStages:
     sites = run_sites(context)
     design = _design_name(context)
     corpus = corpus_stage(context)
-    names = [context.baseline, context.candidate]
+    activations = Activations(context, corpus, sites)
     asked: list[tuple[DesignMember, str]] = []
     for site in sites:
         asked += [(member, site) for member in _members(context, design, site)]
-    names += [model for member, _ in asked for model in member.models]
-    harvests = {name: harvest_stage(context, corpus, name, sites) for name in dict.fromkeys(names)}
     members = tuple(
-        member_stages(
-            context,
-            corpus,
-            harvests,
-            member,
-            design=design,
-            site=site,
-            sites=sites,
-            replicate=replicate,
-        )
+        member_stages(activations, member, design=design, site=site, replicate=replicate)
         for replicate in range(config.replicates)
         for member, site in asked
     )
-    pair = [harvests[context.baseline], harvests[context.candidate]]
+    pairs = [activations.of((context.baseline, context.candidate), site) for site in sites]
     return LatentStages(
         context=context,
         design=design,
         corpus=corpus,
-        harvests=harvests,
+        activations=activations,
         members=members,
         profile=_profile_stage(context, members),
-        energies=tuple(_energy_stage(context, corpus, pair, site) for site in sites),
-        controls=_controls_stage(context, corpus, pair, sites[0]) if config.controls else None,
+        energies=tuple(_energy_stage(context, pair) for pair in pairs),
+        controls=_controls_stage(context, pairs[0]) if config.controls else None,
     )
 
 
@@ -176,60 +157,55 @@ def _profile_stage(
 
 
 def _energy_stage(
-    context: PairContext,
-    corpus: Stage[TokenisedCorpus],
-    pair: list[Stage[HarvestedActivations]],
-    site: str,
+    context: PairContext, pair: CachedActivations | LiveActivations
 ) -> Stage[DifferenceEnergy]:
     def make(runtime: Runtime) -> DifferenceEnergy:
-        return difference_energy(
-            stream_of(corpus, pair, site),
-            (context.baseline, context.candidate),
-            corpus.value(),
-            runtime=runtime,
-        )
+        with pair.look(runtime) as (stream, corpus):
+            return difference_energy(
+                stream, (context.baseline, context.candidate), corpus, runtime=runtime
+            )
 
     return Stage(
         context.runner,
         "score",
-        f"difference energy at {site}",
+        f"difference energy at {pair.site}",
         DifferenceEnergy,
         make,
-        recipe={"site": site, "pair": list(context.config.pair)},
-        inputs=(corpus, *pair),
+        recipe={"site": pair.site, "pair": list(context.config.pair)},
+        inputs=pair.inputs,
         modules=(
-            *(f"{_LATENTS}.{m}" for m in ("energy", "prompts", "stream")),
+            *(f"{_LATENTS}.{m}" for m in ("energy", "prompts")),
+            *pair.modules,
             "modeldiff_harness.stats",
         ),
     )
 
 
 def _controls_stage(
-    context: PairContext,
-    corpus: Stage[TokenisedCorpus],
-    pair: list[Stage[HarvestedActivations]],
-    site: str,
+    context: PairContext, pair: CachedActivations | LiveActivations
 ) -> Stage[SimpleControls]:
     def make(runtime: Runtime) -> SimpleControls:
-        present = {document.capability for document in corpus.value().documents}
-        return simple_controls(
-            stream_of(corpus, pair, site),
-            (context.baseline, context.candidate),
-            corpus.value(),
-            capabilities=[key for key in load_taxonomy().keys if key in present],
-            runtime=runtime,
-        )
+        with pair.look(runtime) as (stream, corpus):
+            present = {document.capability for document in corpus.documents}
+            return simple_controls(
+                stream,
+                (context.baseline, context.candidate),
+                corpus,
+                capabilities=[key for key in load_taxonomy().keys if key in present],
+                runtime=runtime,
+            )
 
     return Stage(
         context.runner,
         "score",
-        f"simple controls at {site}",
+        f"simple controls at {pair.site}",
         SimpleControls,
         make,
-        recipe={"site": site, "pair": list(context.config.pair)},
-        inputs=(corpus, *pair),
+        recipe={"site": pair.site, "pair": list(context.config.pair)},
+        inputs=pair.inputs,
         modules=(
-            *(f"{_LATENTS}.{m}" for m in ("controls", "prompts", "auroc", "stream")),
+            *(f"{_LATENTS}.{m}" for m in ("controls", "prompts", "auroc")),
+            *pair.modules,
             "modeldiff_harness.stats",
         ),
     )

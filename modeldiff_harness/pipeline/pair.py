@@ -175,6 +175,18 @@ class PairContext:
         pool.refs[name] = dataclasses.replace(self.refs[name], adapter_scale=adapter_scale)
         return pool
 
+    def live_pool(self) -> ModelPool:
+        """Return a harvesting pool for one stage alone; the shared pools give their weights back.
+
+        Whoever asks for it may truncate its models, and releases it.
+        """
+        for pool in self._pools.values():
+            pool.release()
+        pool = self._new_pool(self.harvest_dtype)
+        if self.chat_template is not None:
+            pool.use_chat_template(self.chat_template)
+        return pool
+
     def _new_pool(self, dtype: str) -> ModelPool:
         from modeldiff_harness.models.loading import ModelPool
 
