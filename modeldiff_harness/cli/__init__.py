@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from modeldiff_harness import __version__
+from modeldiff_harness.cli.dictionaries import dictionaries
 from modeldiff_harness.cli.doctor import doctor
 from modeldiff_harness.cli.evaluate import evaluate
 from modeldiff_harness.cli.models import models
@@ -52,7 +53,7 @@ def cli() -> None:
     """
 
 
-for _command in (evaluate, report, runs, models, tasks, plugins, doctor, verify, gc):
+for _command in (evaluate, report, runs, models, tasks, plugins, dictionaries, doctor, verify, gc):
     cli.add_command(_command)
 for _command in stage_commands():
     cli.add_command(_command)

@@ -185,12 +185,12 @@ def _listed(views: Sequence[View]) -> str:
 
 def _mean_norm_scales(stream: ActivationStream) -> tuple[Normaliser, ...]:
     """Return (0, mean ‖x‖/√D) a view: the space of x·√D / mean ‖x‖, over the train split."""
-    total = [0.0] * len(stream.views)
+    total, n_tokens = [0.0] * len(stream.views), 0
     raw = RenormalisedStream(stream, [raw_space(view.width) for view in stream.views])
     for batch in raw.ordered(("train",), 4096):
+        n_tokens += int(batch.acts[0].shape[0])
         for v, acts_TD in enumerate(batch.acts):
             total[v] += float(torch.linalg.vector_norm(acts_TD.double(), dim=1).sum())
-    n_tokens = stream.n_rows("train")
     return tuple(
         Normaliser(np.zeros(view.width), norm / n_tokens / view.width**0.5)
         for view, norm in zip(stream.views, total, strict=True)
