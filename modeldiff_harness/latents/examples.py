@@ -70,7 +70,8 @@ class _Shelf:
     def documents_by_slot(self) -> Ints:
         """Return (L, K) documents of the windows, by slot instead of by place in the heap."""
         document_LK = np.zeros_like(self.document_LK)
-        np.put_along_axis(document_LK, self.slot_LK.astype(np.int64), self.document_LK, axis=1)
+        latent, place = np.nonzero(np.arange(document_LK.shape[1]) < self.size_L[:, None])
+        document_LK[latent, self.slot_LK[latent, place]] = self.document_LK[latent, place]
         return document_LK
 
 

@@ -175,3 +175,14 @@ def test_template_share_is_the_share_of_mass_on_control_tokens() -> None:
         examples.template_share_L, expected / np.maximum(mass.sum(axis=0), 1e-300), rtol=1e-6
     )
     assert examples.template_share_L[3] == 0.0
+
+
+def test_a_shelf_that_is_not_full_names_its_own_documents() -> None:
+    dense = np.zeros((CORPUS.n_tokens, N_LATENTS), dtype=np.float32)
+    chosen = [5, 9, 11]
+    for n, document in enumerate(chosen):
+        dense[CORPUS.offsets_N1[document] + 3, 2] = 1.0 - 0.1 * n
+    examples = _collect(dense, 50)
+    assert examples.document_E.tolist() == chosen
+    starts = CORPUS.offsets_N1[examples.document_E]
+    assert ((examples.start_E >= starts) & (examples.start_E <= starts + 3)).all()
