@@ -166,7 +166,7 @@ def _task(name: str, file: Path, document: dict[str, Any]) -> MeasuredTask:
         samples=samples,
         version="" if version is None else str(version),
         num_fewshot=_whole(look("n-shot")),
-        limit=_number(run.get("limit", own.get("limit"))),
+        limit=_limit(run.get("limit", own.get("limit")), _mapping(look("n-samples"))),
         capability=_text(own.get("capability") or metadata.get("capability"))
         or capability_by_name(task),
         higher_is_better={
@@ -257,6 +257,15 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _limit(stated: Any, counts: Mapping[str, Any]) -> float | None:
+    """The limit as stated, else as the numbers of items before and after betray it."""
+    if (limit := _number(stated)) is not None:
+        return limit
+    effective, original = _number(counts.get("effective")), _number(counts.get("original"))
+    limited = effective is not None and original is not None and effective < original
+    return effective if limited else None
 
 
 def _number(value: Any) -> float | None:

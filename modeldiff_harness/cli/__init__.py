@@ -15,9 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from modeldiff_harness import __version__
+from modeldiff_harness.cli.compare import compare
 from modeldiff_harness.cli.dictionaries import dictionaries
 from modeldiff_harness.cli.doctor import doctor
 from modeldiff_harness.cli.evaluate import evaluate
+from modeldiff_harness.cli.flips import flips
 from modeldiff_harness.cli.models import models
 from modeldiff_harness.cli.plugins import plugins
 from modeldiff_harness.cli.printing import printable
@@ -47,13 +49,27 @@ def cli() -> None:
     \b
     mdh evaluate --pair gemma-it,gemma-simpo     the whole comparison
     mdh evaluate --pair A,B --plan               what it would do, and cost
+    mdh compare RESULTS_A RESULTS_B              two folders of existing results, no model
     mdh report latest                            the last report again
 
     Every delta is candidate − baseline.  `--debug` anywhere shows tracebacks.
     """
 
 
-for _command in (evaluate, report, runs, models, tasks, plugins, dictionaries, doctor, verify, gc):
+for _command in (
+    evaluate,
+    compare,
+    flips,
+    report,
+    runs,
+    models,
+    tasks,
+    plugins,
+    dictionaries,
+    doctor,
+    verify,
+    gc,
+):
     cli.add_command(_command)
 for _command in stage_commands():
     cli.add_command(_command)

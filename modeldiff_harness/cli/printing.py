@@ -15,10 +15,19 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from modeldiff_harness.artifacts import Report
+    from modeldiff_harness.contracts import ReportSection
     from modeldiff_harness.pipeline import Plan
     from modeldiff_harness.stages import Stage
 
-__all__ = ["print_json", "print_plan", "print_report", "print_stages", "print_table", "printable"]
+__all__ = [
+    "print_comparison",
+    "print_json",
+    "print_plan",
+    "print_report",
+    "print_stages",
+    "print_table",
+    "printable",
+]
 
 _SHORT_COLUMN = 14
 _PIPE_WIDTH = 1000
@@ -79,6 +88,27 @@ def print_stages(stages: Sequence[Stage[Any]]) -> None:
     """Print where the artifacts of finished stages lie."""
     for stage in stages:
         click.echo(f"{stage.verb:<9} {printable(stage.title)}\n  {stage.folder()}")
+
+
+def print_comparison(
+    report: Report, sections: Sequence[ReportSection], output_format: str, folder: Path | None
+) -> None:
+    """Print a report of imported results as text, JSON, Markdown or HTML."""
+    from modeldiff_harness.report.html import render_html
+    from modeldiff_harness.report.markdown import render_markdown
+    from modeldiff_harness.report.schema import to_json
+    from modeldiff_harness.report.terminal import print_terminal
+
+    if output_format == "json":
+        click.echo(to_json(report))
+    elif output_format == "markdown":
+        click.echo(render_markdown(report, sections))
+    elif output_format == "html":
+        click.echo(render_html(report, sections))
+    else:
+        print_terminal(report, Console())
+        if folder is not None:
+            click.echo(f"report: {folder / 'report.html'}")
 
 
 def print_report(report: Report, folder: Path, output_format: str) -> None:

@@ -7,6 +7,7 @@ preferences.py  answer → battle → rank
 latents.py      corpus → harvest → train → score → classify → label → profile
 members.py      one dictionary and its null run
 outcome.py      what the arms found, handed to the report
+compare.py      two models' finished results → the benchmark arm of a report
 
     bench ──────────────────────────────────────────────────────┐
     battle ── rank ─────────────────────────────────────────────┼── report
@@ -15,13 +16,24 @@ outcome.py      what the arms found, handed to the report
 
 from __future__ import annotations
 
-from modeldiff_harness.pipeline.session import (
-    Finished,
-    Plan,
-    PlanRow,
-    Session,
-    evaluate,
-    open_session,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modeldiff_harness.pipeline.session import (
+        Finished,
+        Plan,
+        PlanRow,
+        Session,
+        evaluate,
+        open_session,
+    )
 
 __all__ = ["Finished", "Plan", "PlanRow", "Session", "evaluate", "open_session"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the session when it is first asked for: `compare` must not bring torch."""
+    if name in __all__:
+        return getattr(importlib.import_module("modeldiff_harness.pipeline.session"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

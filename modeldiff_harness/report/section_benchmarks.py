@@ -38,6 +38,9 @@ _DETAIL_COLUMNS = (
     "p",
     "q",
     "paired se",
+    "simultaneous interval",
+    "effect",
+    "clusters",
     "unpaired se, baseline",
     "unpaired se, candidate",
     "unmatched",
@@ -78,6 +81,7 @@ def render(report: Report) -> RenderedSection:
     tables.append(
         ReportTable("All metrics, with tests and errors", _DETAIL_COLUMNS, details, collapsed=True)
     )
+    tables += [*_noise(section), *_alignments(section), *_faults(section)]
     figure = forest_plot(primary)
     return RenderedSection(
         "benchmarks",
@@ -126,6 +130,11 @@ def _details(row: BenchmarkRow) -> tuple[str, ...]:
         probability(row.p),
         probability(row.q),
         number(row.se, 4),
+        ABSENT
+        if row.simultaneous_lower is None or row.simultaneous_upper is None
+        else interval(row.simultaneous_lower, row.simultaneous_upper, 4),
+        ABSENT if row.effect is None else f"{signed(row.effect)} {row.effect_name}",
+        ABSENT if row.n_clusters is None else f"{row.n_clusters:,} by {row.cluster or 'item'}",
         number(row.baseline_se_unpaired, 4),
         number(row.candidate_se_unpaired, 4),
         f"{row.n_unmatched:,}",
@@ -133,6 +142,84 @@ def _details(row: BenchmarkRow) -> tuple[str, ...]:
         row.version,
         row.method,
     )
+
+
+def _noise(section: BenchmarksSection) -> list[ReportTable]:
+    """Beside every delta what two runs of the baseline alone differ by."""
+    rows = [row for row in section.rows if row.n_replicates]
+    if not rows:
+        return []
+    cells = tuple(
+        (
+            row.task,
+            _metric(row),
+            signed(row.delta, 4),
+            number(row.se, 4),
+            number(row.noise_se, 4),
+            ABSENT if row.noise_flip_rate is None else f"{100 * row.noise_flip_rate:.1f} %",
+            str(row.n_replicates),
+        )
+        for row in rows
+    )
+    columns = ("task", "metric", "Δ", "paired se", "noise se", "items that flip", "reruns")
+    note = (
+        "Reruns of the baseline with another batch size and, for sampled answers, another seed. "
+        "Noise se: standard error of the difference of two such runs; the gate adds it."
+    )
+    return [ReportTable("Noise floor", columns, cells, note)]
+
+
+def _alignments(section: BenchmarksSection) -> list[ReportTable]:
+    """Tasks whose items are not all paired as they stand."""
+    found = [
+        one
+        for one in section.alignments
+        if one.n_only_baseline + one.n_only_candidate + one.n_changed + one.n_duplicates
+        or one.n_not_numbers
+    ]
+    if not found:
+        return []
+    cells = tuple(
+        (
+            one.task if one.filter in ("", "none") else f"{one.task}, {one.filter}",
+            f"{one.n_paired:,}",
+            f"{one.n_only_baseline:,}",
+            f"{one.n_only_candidate:,}",
+            f"{one.n_changed:,}",
+            f"{one.n_duplicates:,}",
+            f"{one.n_not_numbers:,}",
+            "; ".join(one.named),
+        )
+        for one in found
+    )
+    columns = (
+        "task", "paired", "only baseline", "only candidate", "changed", "repeated rows",
+        "without a number", "which",
+    )  # fmt: skip
+    return [ReportTable("Items that are not compared", columns, cells, collapsed=True)]
+
+
+def _faults(section: BenchmarksSection) -> list[ReportTable]:
+    """Answers that were not extracted, truncated, refused or failed, by model."""
+    kinds = ("n_not_extracted", "n_empty", "n_truncated", "n_refused", "n_errors")
+    found = [one for one in section.answer_faults if any(getattr(one, k) for k in kinds)]
+    told = {(one.task, one.filter) for one in found}
+    if not told:
+        return []
+    cells = tuple(
+        (
+            one.task if one.filter in ("", "none") else f"{one.task}, {one.filter}",
+            one.model,
+            f"{one.n:,}",
+            *(ABSENT if getattr(one, k) is None else f"{getattr(one, k):,}" for k in kinds),
+        )
+        for one in section.answer_faults
+        if (one.task, one.filter) in told
+    )
+    columns = ("task", "model", "answers", "not extracted", "empty", "truncated", "refused",
+               "errors")  # fmt: skip
+    note = f"{ABSENT}: not recorded, which is not zero. They are scored as the task scores them."
+    return [ReportTable("Answers that say little", columns, cells, note)]
 
 
 def _metric(row: BenchmarkRow) -> str:

@@ -62,7 +62,9 @@ def _row(role: str, identity: ModelIdentity) -> tuple[str, ...]:
         identity.dtype,
         short_digest(identity.chat_template_digest),
         short_digest(identity.tokenizer_digest),
-        f"{identity.architecture} {identity.n_blocks} × {identity.width}",
+        f"{identity.architecture} {identity.n_blocks} × {identity.width}"
+        if identity.n_blocks
+        else identity.architecture,
         identity.source,
     )
 
