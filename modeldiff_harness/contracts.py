@@ -170,6 +170,8 @@ class ActivationBatch:
     """(T,) int64 numpy: index of each token in the corpus (gives ids, roles, document)."""
     document_T: Any
     """(T,) int64 numpy: index into the corpus's documents."""
+    how: Mapping[str, str] = field(default_factory=dict)
+    """Model → how it was run (type, packing), for the record; a source may leave it out."""
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,8 @@ class HarvestedActivations:
     dtype: str
     seconds: float
     """Wall time of the forward passes."""
+    how: str = ""
+    """How the model was run: its type and whether rows were packed; empty when unknown."""
     folder: Path = field(default=Path(), compare=False, metadata={"transient": True})
 
 

@@ -51,12 +51,14 @@ def harvest(
         source.restore(progress.state)
     batches = source.open(models, corpus, sites, runtime)
     sink: _Sink | None = None
+    how = ""
     title = f"harvest {models.names[0]}"
     with runtime.progress.task(title, len(rows_T), unit="tok", done=progress.rows) as task:
         started = marked = time.monotonic()
         for batch in batches:
             if sink is None:
                 sink = _Sink.create(runtime.workdir, batch.views, len(rows_T), dtype, progress.rows)
+                how = batch.how.get(models.names[0], "")
             if not np.array_equal(batch.rows_T, rows_T[sink.row : sink.row + len(batch.rows_T)]):
                 raise RunError(f"{title}: the source left the order of the corpus.")
             sink.append(batch.acts)
@@ -71,7 +73,7 @@ def harvest(
     if sink is None or sink.row != len(rows_T):
         done = progress.rows if sink is None else sink.row
         raise RunError(f"{title}: the source ended after {done} of {len(rows_T)} tokens.")
-    return sink.finish(rows_T, dtype, seconds)
+    return sink.finish(rows_T, dtype, seconds, how)
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class _Sink:
             mapped.flush()
 
     def finish(
-        self, rows_T: np.ndarray[Any, Any], dtype: str, seconds: float
+        self, rows_T: np.ndarray[Any, Any], dtype: str, seconds: float, how: str
     ) -> HarvestedActivations:
         self.sync()
         medians = tuple(self._median_norm(mapped) for mapped in self._maps)
@@ -171,6 +173,7 @@ class _Sink:
             median_norms=medians,
             dtype=dtype,
             seconds=seconds,
+            how=how,
             folder=folder,
         )
 

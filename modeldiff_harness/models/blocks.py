@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -98,15 +98,19 @@ def capture(
     blocks: Sequence[int],
     *,
     position_ids_BT: Tensor | None = None,
+    attention_mask: Tensor | Mapping[str, Tensor] | None = None,
 ) -> dict[int, Tensor]:
     """Return the residual stream after each of `blocks` as (B, T, D) tensors.
 
-    The pass stops at the last block asked for.  Rows may hold several documents when
-    `position_ids_BT` starts again at 0 for each of them: no token then attends across documents.
+    The pass stops at the last block asked for.  What the last block of the model gives is its
+    residual stream too, before the final norm that transformers' hidden states include.  Positions
+    and masks are for packed rows: see `models/packing.py`.
     """
     given: dict[str, Any] = {"input_ids": input_ids_BT, "use_cache": False}
     if position_ids_BT is not None:
         given["position_ids"] = position_ids_BT
+    if attention_mask is not None:
+        given["attention_mask"] = attention_mask
     with _recording(model, blocks) as recorded:
         try:
             model(**given)

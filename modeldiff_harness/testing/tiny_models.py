@@ -22,7 +22,16 @@ TINY_TEMPLATE = (
 )
 """A ChatML-like template with an injected system prompt, as SmolLM2 has."""
 
-TINY_ARCHITECTURES = ("llama", "gpt2", "gpt_neox", "gemma2", "gemma3", "qwen2", "mistral")
+TINY_ARCHITECTURES = (
+    "llama",
+    "gpt2",
+    "gpt_neox",
+    "gemma2",
+    "gemma3",
+    "qwen2",
+    "qwen3",
+    "mistral",
+)
 
 _SPECIAL = ("<|pad|>", "<|start|>", "<|end|>", "<bos>")
 _TEXTS = (
@@ -71,8 +80,10 @@ def make_tiny_model(
         }
         if architecture != "gpt_neox":
             shape["num_key_value_heads"] = 2
-        if architecture.startswith("gemma"):
-            shape |= {"head_dim": width // 4, "sliding_window": 16}
+        if architecture.startswith("gemma") or architecture == "qwen3":
+            shape |= {"head_dim": width // 4}
+        if architecture.startswith("gemma") or architecture == "mistral":
+            shape |= {"sliding_window": 16}
     else:
         raise ValueError(f"unknown tiny architecture {architecture!r}")
     name = "gemma3_text" if architecture == "gemma3" else architecture

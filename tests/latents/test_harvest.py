@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from safetensors.torch import load_file
 
 from modeldiff_harness.artifacts import Document, ModelRef, TokenisedCorpus
 from modeldiff_harness.builtin import source_transformers
-from modeldiff_harness.builtin.source_transformers import TransformersSource, pack_rows, packs
+from modeldiff_harness.builtin.source_transformers import TransformersSource
 from modeldiff_harness.contracts import Runtime, SourceModels
 from modeldiff_harness.corpora.tokenise import tokenise
 from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.latents.harvest import harvest
+from modeldiff_harness.models.blocks import find_blocks
 from modeldiff_harness.models.loading import ModelPool
 from modeldiff_harness.testing.tiny_models import (
     TINY_ARCHITECTURES,
@@ -57,6 +59,20 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("m") / "llama")
 
 
+def hidden_states(model: torch.nn.Module, ids: torch.Tensor) -> list[torch.Tensor]:
+    """Residual stream after every block by transformers' own output, the last by its own hook.
+
+    transformers applies the final norm to the last of its hidden states.
+    """
+    last: list[torch.Tensor] = []
+    handle = find_blocks(model)[-1].register_forward_hook(
+        lambda _m, _i, out: last.append(out[0] if isinstance(out, tuple) else out)
+    )
+    states = list(model(ids, output_hidden_states=True).hidden_states[1:])
+    handle.remove()
+    return [*states[:-1], last[0]]
+
+
 def alone(pool: ModelPool, name: str, corpus: TokenisedCorpus, block: int) -> torch.Tensor:
     """Oracle: every document by itself through the whole model, by transformers' own output."""
     model, _ = pool.activate(name)
@@ -65,7 +81,7 @@ def alone(pool: ModelPool, name: str, corpus: TokenisedCorpus, block: int) -> to
         span = slice(corpus.offsets_N1[n], corpus.offsets_N1[n + 1])
         ids = torch.from_numpy(corpus.tokens_T[span].astype(np.int64))[None]
         with torch.inference_mode():
-            hidden = model(ids, output_hidden_states=True).hidden_states[block + 1][0]
+            hidden = hidden_states(model, ids)[block][0]
         found.append(hidden[torch.from_numpy(corpus.keep_T[span])])
     return torch.cat(found)
 
@@ -79,7 +95,7 @@ def test_packed_rows_equal_each_document_by_itself(architecture: str, tmp_path: 
     artifact = harvest(
         TransformersSource(), models, corpus, ["resid_post.0", "resid_post.2"], runtime=runtime
     )
-    assert packs(pool.activate("tiny")[0], 2)  # otherwise this test shows nothing about packing
+    assert artifact.how == "float32, packed rows"  # else this test shows nothing about packing
     stored = load_file(tmp_path / "activations.safetensors")
     assert list(stored) == ["resid_post.0", "resid_post.2"]
     for block in (0, 2):
@@ -92,20 +108,32 @@ def test_packed_rows_equal_each_document_by_itself(architecture: str, tmp_path: 
     np.testing.assert_array_equal(artifact.rows_T, np.flatnonzero(corpus.keep_T))
 
 
-def test_models_that_ignore_positions_are_run_one_document_a_row(
-    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class _Deaf:
+    """A model's forward pass that loses some of its arguments."""
+
+    def __init__(self, forward: Callable[..., object], *lost: str) -> None:
+        self._forward, self._lost = forward, lost
+
+    def __call__(self, **given: object) -> object:
+        return self._forward(**{k: v for k, v in given.items() if k not in self._lost})
+
+
+@pytest.mark.parametrize(
+    ("lost", "how"),
+    [
+        (("position_ids", "attention_mask"), "float32, one document a row"),
+        (("position_ids",), "float32, packed rows, block mask"),  # rotary positions are relative
+        (("attention_mask",), "float32, packed rows"),
+    ],
+)
+def test_what_a_model_cannot_do_is_found_out_and_said(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...], how: str
 ) -> None:
     pool = open_pool(llama, tmp_path / "cache")
     model, _ = pool.activate("tiny")
-    forward = model.forward
-
-    def without_positions(*args: object, position_ids: object = None, **given: object) -> object:
-        return forward(*args, **given)
-
-    monkeypatch.setattr(model, "forward", without_positions)
-    assert not packs(model, 1)
     corpus = corpus_for(pool, 9)
-    harvest(
+    monkeypatch.setattr(model, "forward", _Deaf(model.forward, *lost))
+    artifact = harvest(
         TransformersSource(),
         SourceModels(("tiny",), pool),
         corpus,
@@ -113,8 +141,57 @@ def test_models_that_ignore_positions_are_run_one_document_a_row(
         runtime=Runtime(workdir=tmp_path),
     )
     monkeypatch.undo()
+    assert artifact.how == how
     found = load_file(tmp_path / "activations.safetensors")["resid_post.1"]
     torch.testing.assert_close(found, alone(pool, "tiny", corpus, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_is_a_label_and_close_but_not_equal(llama: Path, tmp_path: Path) -> None:
+    exact = open_pool(llama, tmp_path / "cache")
+    rounded = ModelPool(dict(exact.refs), cache_dir=tmp_path / "cache", dtype="bfloat16")
+    corpus, found = corpus_for(exact), {}
+    for name, pool in (("exact", exact), ("rounded", rounded)):
+        runtime = Runtime(workdir=tmp_path / name)
+        runtime.workdir.mkdir()
+        artifact = harvest(
+            TransformersSource(),
+            SourceModels(("tiny",), pool),
+            corpus,
+            ["resid_post.2"],
+            runtime=runtime,
+        )
+        stored = load_file(runtime.workdir / "activations.safetensors")["resid_post.2"]
+        found[name] = artifact.how, stored
+    assert found["exact"][0] == "float32, packed rows"
+    assert found["rounded"][0] == "bfloat16, packed rows"
+    gap = (found["rounded"][1] - found["exact"][1]).norm() / found["exact"][1].norm()
+    assert 1e-4 < float(gap) < 0.05
+
+
+def test_adapters_toggled_over_one_base_equal_models_merged_by_peft(
+    llama: Path, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    adapters = {f"tuned{n}": make_tiny_adapter(llama, tmp_path / f"a{n}", seed=n) for n in range(2)}
+    pool = open_pool(llama, tmp_path / "cache", **adapters)
+    corpus, names = corpus_for(pool), ("tuned0", "tiny", "tuned1")
+    batches = list(
+        TransformersSource().open(
+            SourceModels(names, pool), corpus, ["resid_post.0", "resid_post.3"], Runtime()
+        )
+    )
+    ids = torch.from_numpy(corpus.tokens_T[: corpus.offsets_N1[1]].astype(np.int64))[None]
+    keep = torch.from_numpy(corpus.keep_T[: corpus.offsets_N1[1]])
+    for v, view in enumerate(batches[0].views):
+        model = AutoModelForCausalLM.from_pretrained(llama)
+        if view.model in adapters:
+            model = PeftModel.from_pretrained(model, adapters[view.model]).merge_and_unload()
+        with torch.inference_mode():
+            expected = hidden_states(model, ids)[int(view.site[-1])][0][keep]
+        found = batches[0].acts[v][: int(keep.sum())]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_two_models_in_one_stream_give_what_each_gives_alone(llama: Path, tmp_path: Path) -> None:
@@ -135,14 +212,6 @@ def test_two_models_in_one_stream_give_what_each_gives_alone(llama: Path, tmp_pa
     np.testing.assert_array_equal(
         documents, np.searchsorted(corpus.offsets_N1, rows, side="right") - 1
     )
-
-
-def test_pack_rows_places_every_document_once_and_never_overfills() -> None:
-    lengths = [5, 90, 33, 120, 7, 64, 64, 1, 99]
-    rows = pack_rows(lengths, 100)
-    assert sorted(d for row in rows for d in row) == list(range(len(lengths)))
-    for row in rows:
-        assert sum(lengths[d] for d in row) <= 100 or row == [3]
 
 
 @pytest.mark.parametrize(
