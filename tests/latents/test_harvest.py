@@ -191,7 +191,8 @@ def test_adapters_toggled_over_one_base_equal_models_merged_by_peft(
         with torch.inference_mode():
             expected = hidden_states(model, ids)[int(view.site[-1])][0][keep]
         found = batches[0].acts[v][: int(keep.sum())]
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        # merging rounds the weights anew; another adapter would be off by a tenth or more
+        assert float((found - expected).norm() / expected.norm()) < 1e-4
 
 
 def test_two_models_in_one_stream_give_what_each_gives_alone(llama: Path, tmp_path: Path) -> None:
