@@ -20,6 +20,7 @@ from modeldiff_harness.cli.dictionaries import dictionaries
 from modeldiff_harness.cli.doctor import doctor
 from modeldiff_harness.cli.evaluate import evaluate
 from modeldiff_harness.cli.flips import flips
+from modeldiff_harness.cli.gate import gate
 from modeldiff_harness.cli.models import models
 from modeldiff_harness.cli.plugins import plugins
 from modeldiff_harness.cli.printing import printable
@@ -60,6 +61,7 @@ for _command in (
     evaluate,
     compare,
     flips,
+    gate,
     report,
     runs,
     models,

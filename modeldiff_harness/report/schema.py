@@ -20,7 +20,15 @@ from modeldiff_harness.artifacts import Report
 from modeldiff_harness.artifacts.codec import from_plain, to_plain
 from modeldiff_harness.errors import RunError, UsageError
 
-__all__ = ["read_report", "report_digest", "report_schema", "schema_markdown", "to_json"]
+__all__ = [
+    "json_schema",
+    "read_report",
+    "record_tables",
+    "report_digest",
+    "report_schema",
+    "schema_markdown",
+    "to_json",
+]
 
 _VOLATILE = ("seconds", "date", "machine", "command", "as_passed", "versions")
 """Fields of the provenance that may differ between two runs of one comparison."""
@@ -76,25 +84,34 @@ def report_digest(report: Report) -> str:
 
 def report_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of report.json."""
-    definitions = {kind.__name__: _definition(kind) for kind in _records(Report)}
+    return json_schema(Report, "modeldiff-harness report")
+
+
+def json_schema(top: type, title: str) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a dataclass and of all it holds."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "modeldiff-harness report",
-        "$ref": "#/$defs/Report",
-        "$defs": definitions,
+        "title": title,
+        "$ref": f"#/$defs/{top.__name__}",
+        "$defs": {kind.__name__: _definition(kind) for kind in _records(top)},
     }
 
 
 def schema_markdown() -> str:
     """Return the reference page of report.json: a table of fields for every record."""
+    return record_tables(Report, "report.json")
+
+
+def record_tables(top: Any, name: str) -> str:
+    """Return the reference page of a JSON file that holds the dataclass `top`."""
     lines = [
-        "# report.json",
+        f"# {name}",
         "",
-        f"Schema version {Report.SCHEMA_VERSION}. Every delta is candidate − baseline. This page",
+        f"Schema version {top.SCHEMA_VERSION}. Every delta is candidate − baseline. This page",
         "is made by `python docs/generate.py` from the dataclasses in",
         "`modeldiff_harness/artifacts/`; a test holds the two together.",
     ]
-    for kind in _records(Report):
+    for kind in _records(top):
         lines += ["", f"## {kind.__name__}", "", _first_paragraph(kind), ""]
         lines += ["| field | type | meaning |", "|---|---|---|"]
         hints, meanings = typing.get_type_hints(kind), field_docs(kind)

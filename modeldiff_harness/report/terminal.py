@@ -17,7 +17,7 @@ from modeldiff_harness.contracts import RenderedSection, ReportSection, ReportTa
 from modeldiff_harness.report.plain_text import one_line
 from modeldiff_harness.report.sections import render_sections
 
-__all__ = ["print_terminal"]
+__all__ = ["print_section", "print_table", "print_terminal"]
 
 _STYLES = {"good": "green", "bad": "red", "muted": "dim", "": ""}
 _NARROWEST_TEXT = 17
@@ -43,10 +43,11 @@ def print_terminal(
     console.rule(Text(one_line(f"{pair.baseline.name} → {pair.candidate.name}"), style="bold"))
     for section in render_sections(report, sections):
         if section.key not in _LEFT_OUT:
-            _print_section(section, console)
+            print_section(section, console)
 
 
-def _print_section(section: RenderedSection, console: Console) -> None:
+def print_section(section: RenderedSection, console: Console, *, collapsed: bool = False) -> None:
+    """Print one section; `collapsed` prints the tables that HTML shows closed as well."""
     console.print()
     console.print(Text(one_line(section.title), style="bold underline"))
     for paragraph in section.paragraphs:
@@ -55,11 +56,12 @@ def _print_section(section: RenderedSection, console: Console) -> None:
         # Not wrapped: a command must survive copying.
         console.print(Text(f"  {one_line(command)}", style="cyan"), soft_wrap=True)
     for table in section.tables:
-        if not table.collapsed:
-            _print_table(table, console)
+        if collapsed or not table.collapsed:
+            print_table(table, console)
 
 
-def _print_table(table: ReportTable, console: Console) -> None:
+def print_table(table: ReportTable, console: Console) -> None:
+    """Print a table at the console's width: the last columns are left out, never a number cut."""
     columns = [_Column.of(table, i) for i in range(len(table.columns))]
     n_shown = _columns_that_fit(columns, console.width)
     shown = Table(
