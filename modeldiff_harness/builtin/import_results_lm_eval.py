@@ -77,7 +77,7 @@ def _is_results(file: Path) -> bool:
         return False
     with file.open("rb") as stream:
         head = stream.read(400_000)
-    return b'"n-shot"' in head or b'"lm_eval_version"' in head or b'"higher_is_better"' in head
+    return any(mark in head for mark in (b'"n-shot"', b'"group_subtasks"', b'"lm_eval_version"'))
 
 
 def _stamp(pattern: re.Pattern[str], name: str) -> str:
