@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from modeldiff_harness.artifacts.estimates import Estimate
@@ -113,6 +113,10 @@ class StyleEffect:
     mean_shift: float
     """Mean of the normalised difference z, candidate − baseline."""
     elo: Estimate
+    per_unit: float | None = None
+    """Log-odds per unit of z: what `--style_coefficients` takes."""
+    vif: float | None = None
+    """Variance inflation by the other features; above 5 only the joint effect is told."""
 
 
 @dataclass(frozen=True)
@@ -159,3 +163,23 @@ class PreferenceDeltas:
     heterogeneity_p: float | None
     gateable: bool
     """False for heuristic judges and smoke runs."""
+    sentence: str = ""
+    """What the numbers say, in one plain sentence."""
+    raw_points: Estimate | None = None
+    """100·(win rate − ½): win-rate points."""
+    substance_points: Estimate | None = None
+    style_points: Estimate | None = None
+    """The step from equal style to the mean difference in style."""
+    dispersion_points: Estimate | None = None
+    position_elo: Estimate | None = None
+    """What being shown first is worth; None when position is not controlled."""
+    sensitivity_substance: dict[str, Estimate] = field(default_factory=dict)
+    """Substance under the choices of `sensitivity`, where style could be controlled."""
+    n_models: int = 2
+    """Models whose battles the scores and the style effects are learnt from."""
+    n_direct: int = 0
+    """Battles between the two models themselves."""
+    source: str = ""
+    """The judge, or the importer of the file."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Reason → rows or prompts that could not be used."""

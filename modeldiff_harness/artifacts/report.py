@@ -95,6 +95,28 @@ class PreferencesSection:
     categories: tuple[PreferenceCategory, ...] = ()
     heterogeneity_p: float | None = None
     gateable: bool = False
+    sentence: str = ""
+    """What the numbers say, in one plain sentence."""
+    raw_points: Estimate | None = None
+    """100·(win rate − ½): win-rate points."""
+    substance_points: Estimate | None = None
+    style_points: Estimate | None = None
+    """The step from equal style to the mean difference in style."""
+    dispersion_points: Estimate | None = None
+    position_elo: Estimate | None = None
+    """What being shown first is worth; None when position is not controlled."""
+    sensitivity_substance: dict[str, Estimate] = field(default_factory=dict)
+    """Substance under the choices of `sensitivity`, where style could be controlled."""
+    n_clusters: int = 0
+    """Units of the intervals: prompts or conversations."""
+    n_models: int = 2
+    """Models whose battles the scores and the style effects are learnt from."""
+    n_direct: int = 0
+    """Battles between the two models themselves."""
+    source: str = ""
+    """The judge, or the importer of the file."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Reason → rows or prompts that could not be used."""
 
 
 @dataclass(frozen=True)

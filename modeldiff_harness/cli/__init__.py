@@ -25,6 +25,7 @@ from modeldiff_harness.cli.models import models
 from modeldiff_harness.cli.plugins import plugins
 from modeldiff_harness.cli.printing import printable
 from modeldiff_harness.cli.quiet import quiet_libraries
+from modeldiff_harness.cli.rank import rank
 from modeldiff_harness.cli.report import report
 from modeldiff_harness.cli.runs import runs
 from modeldiff_harness.cli.stages import stage_commands
@@ -73,7 +74,7 @@ for _command in (
     gc,
 ):
     cli.add_command(_command)
-for _command in stage_commands():
+for _command in (*stage_commands(), rank):
     cli.add_command(_command)
 
 

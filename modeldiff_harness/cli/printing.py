@@ -15,11 +15,12 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from modeldiff_harness.artifacts import Report
-    from modeldiff_harness.contracts import ReportSection
+    from modeldiff_harness.contracts import RenderedSection, ReportSection
     from modeldiff_harness.pipeline import Plan
     from modeldiff_harness.stages import Stage
 
 __all__ = [
+    "json_text",
     "print_comparison",
     "print_json",
     "print_plan",
@@ -27,6 +28,7 @@ __all__ = [
     "print_stages",
     "print_table",
     "printable",
+    "show_section",
 ]
 
 _SHORT_COLUMN = 14
@@ -74,6 +76,33 @@ def printable(text: str) -> str:
 def print_json(value: Any) -> None:
     """Print `value` as indented JSON."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def json_text(value: Any) -> str:
+    """Return `value` as one JSON text, indented as report.json is, without NaN."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def show_section(
+    section: RenderedSection, output_format: str, kicker: str, *, to_file: bool = False
+) -> str:
+    """Return one section as text (for the terminal's width), markdown or html."""
+    if output_format == "html":
+        from modeldiff_harness.report.html import section_html
+
+        return section_html(section, kicker)
+    if output_format == "markdown":
+        from modeldiff_harness.report.markdown import section_markdown
+
+        return section_markdown(section)
+    from modeldiff_harness.report.terminal import print_section
+
+    console = Console(highlight=False)
+    if to_file:
+        console = Console(highlight=False, width=100, no_color=True)
+    with console.capture() as captured:
+        print_section(section, console, collapsed=True)
+    return captured.get()
 
 
 def print_plan(plan: Plan) -> None:

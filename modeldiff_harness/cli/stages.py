@@ -11,7 +11,7 @@ from modeldiff_harness.cli.options import ListCommand, build_config, run_options
 from modeldiff_harness.cli.printing import print_stages
 from modeldiff_harness.cli.progress import console_progress
 
-__all__ = ["stage_commands"]
+__all__ = ["run_stage", "stage_commands"]
 
 _SUMMARIES = {
     "harvest": "Run the models over the corpus and keep their activations.",
@@ -27,20 +27,28 @@ _SUMMARIES = {
 
 
 def stage_commands() -> list[click.Command]:
-    """Return one command a verb, all with the options of `evaluate`."""
-    return [_stage_command(verb, summary) for verb, summary in _SUMMARIES.items()]
+    """Return one command a verb, all with the options of `evaluate`.
+
+    `rank` also takes a file: its command stands in `cli/rank.py`.
+    """
+    return [_stage_command(verb, text) for verb, text in _SUMMARIES.items() if verb != "rank"]
+
+
+def run_stage(verb: str, store: Path | None, given: dict[str, Any]) -> None:
+    """Run the pipeline up to `verb` and say where its objects lie."""
+    from modeldiff_harness import pipeline
+
+    config, as_passed = build_config(given)
+    session = pipeline.open_session(
+        config, as_passed=as_passed, store_folder=store, progress=console_progress()
+    )
+    print_stages(session.run_until(verb))
 
 
 def _stage_command(verb: str, summary: str) -> click.Command:
     @click.command(name=verb, cls=ListCommand, help=f"{summary}  Options are those of `evaluate`.")
     @run_options
     def command(store: Path | None, **given: Any) -> None:
-        from modeldiff_harness import pipeline
-
-        config, as_passed = build_config(given)
-        session = pipeline.open_session(
-            config, as_passed=as_passed, store_folder=store, progress=console_progress()
-        )
-        print_stages(session.run_until(verb))
+        run_stage(verb, store, given)
 
     return command

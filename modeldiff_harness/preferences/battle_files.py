@@ -51,7 +51,9 @@ def container_of(path: Path) -> Container:
         raise UsageError(f"the file of battles {path} is empty.")
     if text.startswith(b"["):
         return "json"
-    return "jsonl" if text.startswith(b"{") else "csv"
+    # One bad line at the top does not make JSON lines a table.
+    objects = any(isinstance(_row_or_reason(line), dict) for line in text.splitlines()[:5])
+    return "jsonl" if text.startswith(b"{") or objects else "csv"
 
 
 def read_rows(

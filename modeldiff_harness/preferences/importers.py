@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from modeldiff_harness.artifacts import Battles
+from modeldiff_harness.artifacts import Battle, Battles
 from modeldiff_harness.contracts import BattleImporter
 from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.preferences.battle_files import container_of
 
-__all__ = ["import_battles"]
+__all__ = ["import_battles", "import_files"]
 
 AUTO = "auto"
+
+
+def import_files(
+    paths: Sequence[Path], importers: Mapping[str, BattleImporter], format: str = AUTO
+) -> Battles:
+    """Read several files of one format as one, such as the shards of a data set.
+
+    A battle that stands in two files is counted once.  Raises UsageError as `import_battles` does,
+    and when `auto` finds different formats.
+    """
+    parts = [import_battles(path, importers, format) for path in paths]
+    if len(parts) == 1:
+        return parts[0]
+    sources = sorted({part.source for part in parts})
+    if len(sources) > 1:
+        raise UsageError(f"the files have different formats: {', '.join(sources)}.")
+    dropped: Counter[str] = Counter()
+    battles: dict[str, Battle] = {}
+    for n, part in enumerate(parts):
+        dropped.update(part.dropped)
+        for battle in part.battles:
+            # Rows that have no id of their own are numbered anew in every file.
+            numbered = battle.battle_id.startswith("row ")
+            key = f"file {n + 1}, {battle.battle_id}" if numbered else battle.battle_id
+            if key in battles:
+                dropped["battle_id repeats"] += 1
+            else:
+                battles[key] = replace(battle, battle_id=key) if numbered else battle
+    return Battles(tuple(battles.values()), sources[0], generated=False, dropped=dict(dropped))
 
 
 def import_battles(
@@ -29,12 +61,13 @@ def import_battles(
     if not path.is_file():
         raise UsageError(f"there is no file of battles at {path}.")
     if format == AUTO:
+        container_of(path)  # an empty or unreadable file is said to be that
         found = sorted(name for name, reader in importers.items() if reader.recognises(path))
         if len(found) != 1:
             what = "no importer recognises" if not found else f"{' and '.join(found)} recognise"
             raise UsageError(
                 f"{what} {path}.",
-                hint="Name one as preferences.battle_format in --config: "
+                hint="Name one with --format_in, or as preferences.battle_format in --config: "
                 f"{', '.join(sorted(importers))}.",
             )
         format = found[0]

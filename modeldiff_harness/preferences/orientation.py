@@ -9,7 +9,14 @@ from modeldiff_harness.artifacts import Battle
 from modeldiff_harness.contracts import FeatureSet
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
 
-__all__ = ["PairBattles", "StyleColumns", "candidate_outcome", "select_pair", "style_columns"]
+__all__ = [
+    "PairBattles",
+    "StyleColumns",
+    "candidate_outcome",
+    "outcome_a",
+    "select_pair",
+    "style_columns",
+]
 
 _OUTCOME_A = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5, "both_bad": 0.5}
 MOST_WITHOUT_STYLE = 0.05
@@ -24,13 +31,15 @@ class PairBattles:
     """With a verdict."""
     invalid: tuple[Battle, ...]
     """Missing judgments: never ties."""
-    n_other_pairs: int
-    """Battles of other models in the file; ignored."""
+    others: tuple[Battle, ...]
+    """Battles of other pairs of models that have a verdict."""
+    others_invalid: tuple[Battle, ...]
+    """Missing judgments of other pairs."""
 
 
 @dataclass(frozen=True)
 class StyleColumns:
-    """Normalised style differences of the rows that have them, candidate - baseline."""
+    """Normalised style differences of the rows that have them."""
 
     rows: tuple[int, ...]
     """Indices of the battles that are used, ascending."""
@@ -51,34 +60,41 @@ def select_pair(battles: Iterable[Battle], baseline: str, candidate: str) -> Pai
         raise UsageError(f"baseline and candidate are both {baseline!r}.", hint="Name two models.")
     valid: list[Battle] = []
     invalid: list[Battle] = []
+    others: list[Battle] = []
+    others_invalid: list[Battle] = []
     names: set[str] = set()
-    n_other = 0
     for battle in battles:
         names |= {battle.model_a, battle.model_b}
-        if {battle.model_a, battle.model_b} != {baseline, candidate}:
-            n_other += 1
-        elif battle.winner == "invalid":
-            invalid.append(battle)
+        own = {battle.model_a, battle.model_b} == {baseline, candidate}
+        if battle.winner == "invalid":
+            (invalid if own else others_invalid).append(battle)
         elif battle.winner in _OUTCOME_A:
-            valid.append(battle)
+            (valid if own else others).append(battle)
         else:
             raise RunError(f"battle {battle.battle_id!r} has the winner {battle.winner!r}.")
     for name in (baseline, candidate):
         if names and name not in names:
             raise UsageError(f"no battle has the model {name!r}.", hint=did_you_mean(name, names))
-    return PairBattles(tuple(valid), tuple(invalid), n_other)
+    return PairBattles(tuple(valid), tuple(invalid), tuple(others), tuple(others_invalid))
+
+
+def outcome_a(battle: Battle) -> float:
+    """Return y of model_a: 1 when it was preferred, 0 when the other was, ½ for ties."""
+    return _OUTCOME_A[battle.winner] if battle.y_a is None else battle.y_a
 
 
 def candidate_outcome(battle: Battle, candidate: str) -> float:
     """Return y: 1 when the candidate was preferred, 0 when the baseline was, ½ for ties."""
-    y_a = _OUTCOME_A[battle.winner] if battle.y_a is None else battle.y_a
+    y_a = outcome_a(battle)
     return y_a if battle.model_a == candidate else 1.0 - y_a
 
 
 def style_columns(
-    battles: Sequence[Battle], candidate: str, feature_set: FeatureSet
+    battles: Sequence[Battle], candidate: str | None, feature_set: FeatureSet
 ) -> StyleColumns:
     """Return the style differences of `battles`, all from one way of counting.
+
+    They are candidate - the other model, or a - b when `candidate` is None.
 
     The ways: counts that came with the battles; counts of the answers with their numbers of tokens;
     counts of the answers with words and marks for tokens.  The way that covers most battles is
@@ -102,7 +118,7 @@ def style_columns(
     for i in rows:
         battle = battles[i]
         a, b = ways[best](battle, "a", feature_set), ways[best](battle, "b", feature_set)
-        ours, theirs = (a, b) if battle.model_a == candidate else (b, a)
+        ours, theirs = (a, b) if candidate in (None, battle.model_a) else (b, a)
         z.append(tuple(float(value) for value in feature_set.difference(ours, theirs)))
     return StyleColumns(tuple(rows), tuple(z), tuple(flags))
 

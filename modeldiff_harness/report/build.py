@@ -14,6 +14,7 @@ from modeldiff_harness.artifacts import (
 from modeldiff_harness.report.inputs import LatentFindings, NotMeasured, ReportInputs
 from modeldiff_harness.report.latents import latents_section
 from modeldiff_harness.report.lenses import capability_rows
+from modeldiff_harness.report.preferences import preferences_section
 from modeldiff_harness.report.summary import summarise
 
 __all__ = ["build_report"]
@@ -84,27 +85,7 @@ def _flipped(found: BenchmarkResults) -> tuple[BenchmarkItem, ...]:
 def _preferences(found: PreferenceDeltas | NotMeasured) -> PreferencesSection:
     if isinstance(found, NotMeasured):
         return PreferencesSection("not measured", found.reason)
-    return PreferencesSection(
-        status="measured",
-        judge=found.judge,
-        judge_kind=found.judge_kind,
-        feature_set=found.feature_set,
-        raw_elo=found.raw_elo,
-        substance_elo=found.substance_elo,
-        style_elo=found.style_elo,
-        dispersion_elo=found.dispersion_elo,
-        win_rate=found.win_rate,
-        style_effects=found.style_effects,
-        sensitivity=found.sensitivity,
-        n_battles=found.n_battles,
-        n_prompts=found.n_prompts,
-        n_invalid=found.n_invalid,
-        tie_rate=found.tie_rate,
-        flags=found.flags,
-        categories=found.categories,
-        heterogeneity_p=found.heterogeneity_p,
-        gateable=found.gateable,
-    )
+    return preferences_section(found)
 
 
 def _latents(found: LatentFindings | NotMeasured) -> LatentsSection:

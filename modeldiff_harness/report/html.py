@@ -7,17 +7,18 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from modeldiff_harness.artifacts import Report, TokenWindow
-from modeldiff_harness.contracts import ReportSection
+from modeldiff_harness.contracts import RenderedSection, ReportSection
 from modeldiff_harness.report.plain_text import one_line
 from modeldiff_harness.report.section_summary import stamp
 from modeldiff_harness.report.sections import render_sections
 
-__all__ = ["render_html"]
+__all__ = ["render_html", "section_html"]
 
 _SHORT_CELL = 34
 """Longest cell that is kept on one line."""
@@ -31,21 +32,25 @@ def render_html(report: Report, sections: Sequence[ReportSection] | None = None)
     The style sheet is allowed by its digest alone, so that text which escaped its place could
     neither load, run nor restyle anything.
     """
+    return _page(
+        "report.html.j2",
+        report=report,
+        sections=render_sections(report, sections),
+        stamp=stamp(report),
+    )
+
+
+def section_html(section: RenderedSection, kicker: str) -> str:
+    """Return a page of one section, as static and as strict as the report; `kicker` heads it."""
+    return _page("section.html.j2", section=section, kicker=kicker)
+
+
+def _page(template: str, **values: Any) -> str:
     style = resources.files("modeldiff_harness.report").joinpath("templates", "report.css")
     css = style.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            report=report,
-            sections=render_sections(report, sections),
-            stamp=stamp(report),
-            css=Markup(css),
-            csp=policy,
-        )
-    )
+    return _environment().get_template(template).render(**values, css=Markup(css), csp=policy)
 
 
 @cache

@@ -15,7 +15,7 @@ from modeldiff_harness.contracts import (
 from modeldiff_harness.report.plain_text import one_line
 from modeldiff_harness.report.sections import render_sections
 
-__all__ = ["escape_markdown", "render_markdown"]
+__all__ = ["escape_markdown", "render_markdown", "section_markdown"]
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 _BLOCK_START = re.compile(r"^(\s*\d*)([-=+#.)])(?=[-=+#\s]|$)")
@@ -30,6 +30,11 @@ def render_markdown(report: Report, sections: Sequence[ReportSection] | None = N
     for section in render_sections(report, sections):
         lines += _section(section)
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def section_markdown(section: RenderedSection) -> str:
+    """Return one section as Markdown."""
+    return "\n".join(_section(section)).rstrip("\n") + "\n"
 
 
 def escape_markdown(text: str) -> str:

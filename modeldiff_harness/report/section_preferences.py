@@ -17,25 +17,36 @@ from modeldiff_harness.report.wording import (
     with_interval,
 )
 
-__all__ = ["render"]
+__all__ = ["render", "render_preferences"]
+
+_CHOICES = {
+    "both_bad_dropped": "votes that both are bad dropped",
+    "direct_battles_only": "battles between these two only",
+    "missing_as_ties": "missing verdicts as ties",
+    "ties_dropped": "ties dropped",
+}
 
 
 def render(report: Report) -> RenderedSection:
     """Return the split in Elo, the style features, the capabilities and the flags."""
-    section = report.preferences
+    return render_preferences(report.preferences, "Preferences")
+
+
+def render_preferences(section: PreferencesSection, title: str) -> RenderedSection:
+    """Return the section of one pair's preferences under `title`."""
     if section.status != "measured":
         text = (f"Not measured: {ended(section.reason)}",)
-        return RenderedSection("preferences", "Preferences", text)
+        return RenderedSection("preferences", title, text)
     tables = [_split(section)]
     if section.style_effects:
         tables.append(_features(section))
     if section.categories:
         tables.append(_categories(section))
     if section.sensitivity:
-        rows = tuple((name, with_interval(e)) for name, e in sorted(section.sensitivity.items()))
-        tables.append(
-            ReportTable("Raw Elo under other choices", ("choice", "Elo"), rows, collapsed=True)
-        )
+        tables.append(_sensitivity(section))
+    if section.dropped:
+        dropped = tuple((reason, f"{n:,}") for reason, n in sorted(section.dropped.items()))
+        tables.append(ReportTable("Rows not used", ("reason", "rows"), dropped, collapsed=True))
     bar = preference_bar(section)
     features = section.feature_set or "none measured"
     reading = (
@@ -45,7 +56,7 @@ def render(report: Report) -> RenderedSection:
     )
     return RenderedSection(
         "preferences",
-        "Preferences",
+        title,
         _text(section),
         tuple(tables),
         (bar,) if bar else (),
@@ -54,8 +65,11 @@ def render(report: Report) -> RenderedSection:
 
 
 def _text(section: PreferencesSection) -> tuple[str, ...]:
+    among = ""
+    if section.n_models > 2:
+        among = f" of {section.n_models} models, {section.n_direct:,} between these two,"
     facts = (
-        f"{section.n_battles:,} comparisons of {section.n_prompts:,} prompts by judge "
+        f"{section.n_battles:,} comparisons{among} on {section.n_prompts:,} prompts by judge "
         f"{section.judge} ({section.judge_kind}); ties {percent(section.tie_rate)}; "
         f"{section.n_invalid:,} verdicts missing."
     )
@@ -65,28 +79,48 @@ def _text(section: PreferencesSection) -> tuple[str, ...]:
             f" The candidate wins {percent(win.estimate, 1)} "
             f"({percent(win.lower, 1)} to {percent(win.upper, 1)}), ties half."
         )
+    if section.position_elo is not None:
+        facts += f" Being shown first is worth {with_interval(section.position_elo)} Elo."
+    if section.dropped:
+        facts += f" {sum(section.dropped.values()):,} rows were not used."
     flags = [f"Note: {ended(describe_flag(flag))}" for flag in section.flags]
     gate = "" if section.gateable else "Not gateable."
-    return tuple(text for text in (facts, *flags, gate) if text)
+    return tuple(text for text in (section.sentence, facts, *flags, gate) if text)
 
 
 def _split(section: PreferencesSection) -> ReportTable:
     parts = (
-        ("raw", section.raw_elo),
-        ("substance", section.substance_elo),
-        ("style", section.style_elo),
-        ("dispersion", section.dispersion_elo),
+        ("raw", section.raw_elo, section.raw_points),
+        ("substance", section.substance_elo, section.substance_points),
+        ("style", section.style_elo, section.style_points),
+        ("dispersion", section.dispersion_elo, section.dispersion_points),
     )
     rows = tuple(
-        (name, signed(part.estimate, 0), interval(part.lower, part.upper, 0))
+        (name, signed(part.estimate, 0), interval(part.lower, part.upper, 0), _points(points))
         if part is not None
-        else (name, "not separated", "")
-        for name, part in parts
+        else (name, "not separated", "", "")
+        for name, part, points in parts
     )
-    tones = tuple(_tone(part) if name != "dispersion" else "muted" for name, part in parts)
-    return ReportTable(
-        "Elo, candidate − baseline", ("part", "Elo", "95 % interval"), rows, tones=tones
+    tones = tuple(_tone(part) if name != "dispersion" else "muted" for name, part, _ in parts)
+    columns = ("part", "Elo", "95 % interval", "win-rate points")
+    return ReportTable("Elo, candidate − baseline", columns, rows, tones=tones)
+
+
+def _points(part: Estimate | None) -> str:
+    return "" if part is None else with_interval(part, 1)
+
+
+def _sensitivity(section: PreferencesSection) -> ReportTable:
+    rows = tuple(
+        (
+            _CHOICES.get(name, name.replace("_", " ")),
+            with_interval(raw),
+            with_interval(section.sensitivity_substance.get(name)),
+        )
+        for name, raw in sorted(section.sensitivity.items())
     )
+    columns = ("choice", "raw Elo", "substance Elo")
+    return ReportTable("Under other choices", columns, rows, collapsed=True)
 
 
 def _tone(part: Estimate | None) -> str:
@@ -103,11 +137,21 @@ def _features(section: PreferencesSection) -> ReportTable:
             interval(effect.elo.lower, effect.elo.upper, 0),
             signed(effect.mean_shift, 3),
             signed(effect.coefficient, 3),
+            signed(effect.per_unit, 3),
+            number(effect.vif, 1),
         )
         for effect in section.style_effects
     )
-    columns = ("style feature", "Elo", "95 % interval", "mean shift", "log-odds per RMS")
-    note = "Mean shift: normalised difference (a − b)/(a + b + 1), candidate − baseline."
+    columns = (
+        "style feature",
+        "Elo",
+        "95 % interval",
+        "mean shift",
+        "log-odds per RMS",
+        "log-odds per unit",
+        "VIF",
+    )
+    note = "Mean shift: mean of the normalised difference, candidate − baseline."
     return ReportTable("Style by feature", columns, rows, note, collapsed=True)
 
 
@@ -127,7 +171,11 @@ def _categories(section: PreferencesSection) -> ReportTable:
         )
         tones.append("muted" if row.few else _tone(best))
     columns = ("capability", "substance Elo", "raw Elo", "prompts", "q", "ties")
-    note = "Grey: fewer than 100 prompts. Rows do not add up."
+    note = "Grey: fewer than 100 prompts. Rows may overlap and do not add up."
+    if section.n_models > 2:
+        note += " Of the battles between these two, with the style effects of all."
     if section.heterogeneity_p is not None:
-        note += f" Test that all capabilities are alike: p = {number(section.heterogeneity_p)}."
+        # The one test of all rows comes before any single row.
+        alike = f"Test that all rows are alike: p = {number(section.heterogeneity_p)}. "
+        note = (alike if section.heterogeneity_p < 0.05 else f"{alike}No row stands out. ") + note
     return ReportTable("By capability", columns, tuple(rows), note, tuple(tones))

@@ -265,17 +265,121 @@ def test_without_answers_or_counts_there_is_raw_only() -> None:
     assert deltas.raw_elo.estimate == pytest.approx(ELO * math.log(2))
 
 
-def test_battles_of_other_models_are_ignored_but_counted() -> None:
-    battles = simulated(100)
+def with_others(battles: Battles, n: int, winner: str) -> Battles:
+    """The same battles and `n` more of the baseline against a third model."""
     others = tuple(
-        dataclasses.replace(row, battle_id=f"x{i}", model_a="gpt", winner="model_a")
-        for i, row in enumerate(battles.battles[:70])
-        if row.model_b != "gpt"
-    )
-    mixed = ranked(dataclasses.replace(battles, battles=battles.battles + others))
+        dataclasses.replace(
+            row, battle_id=f"x{i}", model_a="gpt", model_b="b",
+            winner=winner if i % 3 else "model_b",
+        )
+        for i, row in enumerate(battles.battles[:n])
+    )  # fmt: skip
+    return dataclasses.replace(battles, battles=battles.battles + others)
+
+
+def test_battles_of_other_models_teach_style_and_scores() -> None:
+    battles = simulated(300)
+    mixed, alone = ranked(with_others(battles, 200, "model_a")), ranked(battles)
+    assert (mixed.n_models, mixed.n_direct, mixed.n_battles) == (3, 600, 800)
+    assert "many_models:3" in mixed.flags
+    # A third model that only met the baseline says nothing about the raw score of the pair.
+    assert close(mixed.raw_elo, alone.raw_elo)
+    assert close(mixed.sensitivity["direct_battles_only"], alone.raw_elo)
+    assert close(mixed.sensitivity_substance["direct_battles_only"], alone.substance_elo)
+    # … but it teaches what style is worth.
+    assert mixed.style_effects[0].coefficient != alone.style_effects[0].coefficient
+
+
+def test_battles_of_other_models_can_be_ignored_and_unlinked_ones_always_are() -> None:
+    battles = simulated(100)
     alone = ranked(battles)
-    assert mixed.raw_elo == alone.raw_elo
-    assert set(mixed.flags) - set(alone.flags) == {"other_pairs_ignored:70"}
+    ignored = ranked(with_others(battles, 70, "model_a"), pair_only=True)
+    assert ignored.raw_elo == alone.raw_elo
+    assert set(ignored.flags) - set(alone.flags) == {"other_pairs_ignored:70"}
+    always = tuple(
+        dataclasses.replace(row, battle_id=f"x{i}", model_a="gpt", model_b="b", winner="model_a")
+        for i, row in enumerate(battles.battles[:70])
+    )
+    unlinked = ranked(dataclasses.replace(battles, battles=battles.battles + always))
+    assert close(unlinked.raw_elo, alone.raw_elo)
+    assert close(unlinked.substance_elo, alone.substance_elo)
+    assert "unlinked_left_out:70" in unlinked.flags
+    assert unlinked.n_models == 2
+
+
+def test_a_pair_that_never_met_is_compared_through_a_third() -> None:
+    battles = simulated(600)
+    rows = [
+        dataclasses.replace(
+            row,
+            **{side: "m" if i % 2 == (getattr(row, side) == "b") else getattr(row, side)
+               for side in ("model_a", "model_b")},
+        )
+        for i, row in enumerate(battles.battles)
+    ]  # fmt: skip
+    rows = [row for row in rows if row.model_a != row.model_b]
+    deltas = ranked(dataclasses.replace(battles, battles=tuple(rows)))
+    assert deltas.n_direct == 0
+    assert "no_direct_battles" in deltas.flags
+    assert not any(flag.startswith("undetermined") for flag in deltas.flags)
+    assert deltas.substance_elo is not None
+
+
+def test_direct_battles_that_disagree_with_the_rest_are_flagged() -> None:
+    battles = simulated(400, substance=0.0, slopes=(0, 0, 0, 0))
+    rows = list(battles.battles)
+    # c beats m clearly, m and b are even, and yet c and b are even.
+    for i, row in enumerate(battles.battles):
+        rows.append(
+            dataclasses.replace(
+                row, battle_id=f"m{i}", model_a="c", model_b="m",
+                winner="model_a" if i % 4 else "model_b",
+            )
+        )  # fmt: skip
+        rows.append(
+            dataclasses.replace(
+                row, battle_id=f"n{i}", model_a="m", model_b="b",
+                winner="model_a" if i % 2 else "model_b",
+            )
+        )  # fmt: skip
+    assert "direct_disagrees" in ranked(dataclasses.replace(battles, battles=tuple(rows))).flags
+
+
+def test_style_effects_may_be_given() -> None:
+    battles = simulated(200)
+    free = ranked(battles, ridge=0.0)
+    given = {effect.feature: effect.per_unit for effect in free.style_effects}
+    again = ranked(battles, style_coefficients=given)
+    assert again.substance_elo.estimate == pytest.approx(free.substance_elo.estimate, abs=1e-3)
+    assert again.substance_elo.se < free.substance_elo.se
+    assert "fixed_style_coefficients" in again.flags
+    none = ranked(battles, style_coefficients=dict.fromkeys(given, 0.0))
+    assert none.substance_elo.estimate == pytest.approx(none.raw_elo.estimate)
+    with pytest.raises(UsageError, match=r"'bolt', which is no feature.*Did you mean 'bold'"):
+        ranked(battles, style_coefficients={**given, "bolt": 1.0})
+    with pytest.raises(UsageError, match="no style coefficient is given for 'bold'"):
+        ranked(battles, style_coefficients={k: v for k, v in given.items() if k != "bold"})
+
+
+def test_what_the_fit_knows_is_reported() -> None:
+    deltas = ranked(simulated(400, judge_kind="llm", position=0.5))
+    points = (deltas.substance_points, deltas.style_points, deltas.dispersion_points)
+    assert sum(p.estimate for p in points) == pytest.approx(deltas.raw_points.estimate)
+    assert deltas.position_elo.lower < ELO * 0.5 < deltas.position_elo.upper
+    assert deltas.sensitivity_substance.keys() == {"ties_dropped"}
+    assert deltas.sensitivity_substance["ties_dropped"].se > 0
+    assert deltas.style_effects[0].vif >= 1
+    assert deltas.sentence.startswith("c is preferred to b by ")
+    assert (deltas.n_models, deltas.n_direct) == (2, 800)
+
+
+def test_unknown_sides_are_said_and_position_is_left_out() -> None:
+    battles = simulated(100, judge_kind="llm")
+    rows = tuple(dataclasses.replace(row, sides_known=False) for row in battles.battles)
+    deltas = ranked(dataclasses.replace(battles, battles=rows))
+    assert deltas.position_elo is None
+    assert "position_unknown" in deltas.flags
+    assert not any(flag.startswith("position_not") for flag in deltas.flags)
 
 
 def test_categories_have_their_own_rows_and_are_marked_few() -> None:

@@ -1,0 +1,68 @@
+"""Style coefficients from a file: log-odds per unit of each feature's normalised difference."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modeldiff_harness.errors import UsageError
+
+__all__ = ["read_style_coefficients"]
+
+_SHAPE = 'Give {"tokens": 0.8, …}, or the output of `mdh rank --format json`, or a report.json.'
+
+
+def read_style_coefficients(path: Path, feature_set: str) -> dict[str, float]:
+    """Return feature → log-odds per unit.
+
+    The file is a plain object of numbers (or {"feature_set", "coefficients"}), the preferences
+    object that `mdh rank --format json` prints, or a report.json.
+
+    Raises:
+        UsageError: the file is missing or has none of these shapes, or is of another feature set.
+    """
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the coefficients {path}: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path} is not JSON.", hint=_SHAPE) from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} is not an object.", hint=_SHAPE)
+    if isinstance(found.get("preferences"), dict):
+        found = found["preferences"]
+    named = found.get("feature_set")
+    if isinstance(named, str) and named and named != feature_set:
+        raise UsageError(
+            f"the coefficients in {path} are of the feature set {named!r}, not {feature_set!r}.",
+            hint=f"Name it with --feature_set {named}.",
+        )
+    return _numbers(_plain(found), path)
+
+
+def _plain(found: Mapping[str, Any]) -> Any:
+    if isinstance(found.get("coefficients"), dict):
+        return found["coefficients"]
+    effects = found.get("style_effects")
+    if isinstance(effects, list):
+        return {
+            effect.get("feature"): effect.get("per_unit")
+            for effect in effects
+            if isinstance(effect, dict)
+        }
+    return {name: value for name, value in found.items() if name != "feature_set"}
+
+
+def _numbers(found: Mapping[Any, Any], path: Path) -> dict[str, float]:
+    numbers = {}
+    for name, value in found.items():
+        real = isinstance(value, int | float) and not isinstance(value, bool)
+        if not isinstance(name, str) or not real or not math.isfinite(value):
+            raise UsageError(f"the coefficient of {name!r} in {path} is no number.", hint=_SHAPE)
+        numbers[name] = float(value)
+    if not numbers:
+        raise UsageError(f"{path} holds no coefficient.", hint=_SHAPE)
+    return numbers

@@ -1,0 +1,15 @@
+"""The preference arm of the report, from what `rank` found."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from modeldiff_harness.artifacts import PreferenceDeltas, PreferencesSection
+
+__all__ = ["preferences_section"]
+
+
+def preferences_section(found: PreferenceDeltas) -> PreferencesSection:
+    """Return the section: every field of the deltas under its own name."""
+    values = {field.name: getattr(found, field.name) for field in fields(PreferenceDeltas)}
+    return PreferencesSection(status="measured", **values)
