@@ -16,6 +16,7 @@ from torch import nn
 
 from modeldiff_harness.artifacts import ModelIdentity, ModelRef
 from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.models.folding import Folding, folds
 from modeldiff_harness.models.identity import default_dtype, identify, load_tokenizer
 from modeldiff_harness.models.locate import LocatedModel, hub_errors, locate, locate_adapter
 from modeldiff_harness.models.templates import ChatTemplate
@@ -54,6 +55,16 @@ class _OpenBase:
     """Adapter folder → its name inside peft."""
     trained_scaling: dict[str, list[tuple[dict[str, float], float]]] = field(default_factory=dict)
     """Adapter name → (live scaling by adapter, factor as trained) of every LoRA layer it is in."""
+
+    folding: Folding | None = None
+    """Puts adapters into the weights; None for bases over which they are toggled."""
+
+    def switch_off_adapters(self) -> None:
+        """Leave the base as it was loaded."""
+        if self.folding is not None:
+            self.folding.unfold()
+        if self.peft is not None:
+            self.peft.base_model.disable_adapter_layers()
 
     def remember_scaling(self, adapter: str) -> None:
         """Note the LoRA factors of an adapter that was just put over the base."""
@@ -172,8 +183,8 @@ class ModelPool:
         base = self._base(name)
         if ref.adapter is not None:
             self._apply_adapter(base, ref)
-        elif base.peft is not None:
-            base.peft.base_model.disable_adapter_layers()
+        else:
+            base.switch_off_adapters()
         return base.model, self.tokenizer(name)
 
     @contextmanager
@@ -185,8 +196,7 @@ class ModelPool:
     def without_adapter(self, name: str) -> Iterator[nn.Module]:
         """Yield the base of `name` with every adapter switched off."""
         base = self._base(name)
-        if base.peft is not None:
-            base.peft.base_model.disable_adapter_layers()
+        base.switch_off_adapters()
         yield base.model
 
     def keep_loaded(self, names: Sequence[str]) -> None:
@@ -201,6 +211,8 @@ class ModelPool:
         adapter can be put over them.
         """
         self.keep_loaded(names)
+        for name in names:  # folding would copy weights at every switch, and models alternate here
+            self._base(name).folding = None
         for name in names:
             self.activate(name)
         for key in {self._base_key(name) for name in names}:
@@ -234,7 +246,8 @@ class ModelPool:
             while len(self._open) >= self._max_loaded:
                 self._open.popitem(last=False)
                 gc.collect()
-            self._open[key] = _OpenBase(self._load(self._locate(name)))
+            model = self._load(self._locate(name))
+            self._open[key] = _OpenBase(model, folding=Folding(model) if folds(model) else None)
         self._open.move_to_end(key)
         return self._open[key]
 
@@ -269,6 +282,11 @@ class ModelPool:
 
     def _apply_adapter(self, base: _OpenBase, ref: ModelRef) -> None:
         folder = locate_adapter(ref, offline=self.offline)
+        if base.folding is not None and base.folding.holds(
+            base.adapters.get(folder), ref.adapter_scale
+        ):
+            return
+        base.switch_off_adapters()
         if folder not in base.adapters:
             try:
                 self._put_over(base, folder)
@@ -295,6 +313,11 @@ class ModelPool:
             )
         for live, trained in base.trained_scaling[adapter]:
             live[adapter] = trained * ref.adapter_scale
+        if base.folding is not None:
+            try:
+                base.folding.fold(adapter, ref.adapter_scale)
+            except (ValueError, RuntimeError, NotImplementedError):
+                base.folding = None  # a kind of adapter that only runs beside the weights
 
     def _put_over(self, base: _OpenBase, folder: Path) -> None:
         from peft import PeftConfig, PeftModel
