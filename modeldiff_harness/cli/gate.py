@@ -42,7 +42,8 @@ class _GateGroup(click.Group):
 @click.group(
     cls=_GateGroup,
     short_help="Decide a release: PASS, FAIL or INCONCLUSIVE.",
-    subcommand_metavar="[RUN] [OPTIONS] | COMMAND …",
+    options_metavar="",
+    subcommand_metavar="[RUN] [OPTIONS] | COMMAND [ARGS]…",
 )
 def gate() -> None:
     """Decide a release on the report of RUN, under a policy.
@@ -211,7 +212,8 @@ def simulate(run: str | None, policy_file: Path | None, as_json: bool, **given: 
 
     if given["items"] or given["prompts"]:
         rows = gate_tables.planned_rows(given)
-        title = f"One of {given['criteria']} criteria worse, the others equal"
+        k = given["criteria"]
+        title = f"One of {k} criteria worse, the others equal" if k > 1 else "One criterion"
         columns: Sequence[str] = gate_tables.PLANNED_COLUMNS
     else:
         from modeldiff_harness.report.gate.decide import gate_report

@@ -49,10 +49,12 @@ def _benchmarks(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                     for losses in LOSSES_IN_MARGINS
                 ]  # fmt: skip
                 yield {
-                    "size": f"{int(n):,} items",
-                    "discordance": f"{100 * w:g} %",
-                    "margin": f"{100 * margin:g} pt",
-                    "detectable": f"{100 * mde(int(n), w, 0.90, _POWER):.1f} pt",
+                    "size": int(n),
+                    "size_unit": "items",
+                    "discordance": w,
+                    "unit": "share",
+                    "margin": margin,
+                    "detectable": mde(int(n), w, 0.90, _POWER),
                     **{
                         key: _pair(r.criteria[0]["PASS"], r.criteria[0]["FAIL"])
                         for key, r in zip(_LOSSES, rates, strict=True)
@@ -77,10 +79,12 @@ def _preferences(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 for losses in LOSSES_IN_MARGINS
             ]
             yield {
-                "size": f"{int(n):,} prompts",
-                "discordance": "",
-                "margin": f"{margin:g} Elo",
-                "detectable": f"{mde(1, se**2, 0.90, _POWER):.0f} Elo",
+                "size": int(n),
+                "size_unit": "prompts",
+                "discordance": None,
+                "unit": "Elo",
+                "margin": margin,
+                "detectable": mde(1, se**2, 0.90, _POWER),
                 **{
                     key: _pair(r.criteria[0]["PASS"], r.criteria[0]["FAIL"])
                     for key, r in zip(_LOSSES, rates, strict=True)
@@ -91,26 +95,26 @@ def _preferences(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def verdict_rows(verdict: Verdict) -> list[dict[str, Any]]:
     """Return one row a measured criterion, and the whole gate's when all criteria are alike."""
-    from modeldiff_harness.report.gate.words import amount, size
-
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "criterion": c.name,
-            "size": size(c),
-            "margin": amount(c.margin, c.unit, sign=False),
-            "detectable": amount(c.detectable, c.unit, sign=False),
+            "size": c.n,
+            "size_unit": c.n_unit,
+            "unit": c.unit,
+            "margin": c.margin,
+            "detectable": c.detectable,
             **_points(c.operating),
         }
         for c in verdict.criteria
         if c.operating
     ]
     if verdict.operating:
-        whole = {"criterion": "whole gate, all alike", "size": "", "margin": "", "detectable": ""}
-        rows.append({**whole, **_points(verdict.operating)})
+        empty = dict.fromkeys(("size", "margin", "detectable"))
+        rows.append({"criterion": "whole gate, all alike", **empty, **_points(verdict.operating)})
     return rows
 
 
-def _points(points: tuple[OperatingPoint, ...]) -> dict[str, tuple[float, float]]:
+def _points(points: tuple[OperatingPoint, ...]) -> dict[str, dict[str, float]]:
     return {
         key: _pair(point.p_pass, point.p_fail) for key, point in zip(_LOSSES, points, strict=True)
     }
@@ -118,14 +122,24 @@ def _points(points: tuple[OperatingPoint, ...]) -> dict[str, tuple[float, float]
 
 def cell(row: Mapping[str, Any], column: str) -> str:
     """Return a row's cell as text; rates as "92 % / <1 %"."""
-    from modeldiff_harness.report.gate.words import rate
+    from modeldiff_harness.report.gate.words import amount, rate
 
     found = row[column]
-    return " / ".join(rate(chance) for chance in found) if isinstance(found, tuple) else str(found)
+    if isinstance(found, dict):
+        return f"{rate(found['pass'])} / {rate(found['fail'])}"
+    if found is None:
+        return ""
+    if column == "size":
+        return f"{found:,} {row['size_unit']}"
+    if column == "discordance":
+        return f"{100 * found:g} %"
+    if column in ("margin", "detectable"):
+        return amount(found, row["unit"], sign=False)
+    return str(found)
 
 
-def _pair(p_pass: float, p_fail: float) -> tuple[float, float]:
-    return round(p_pass, 4), round(p_fail, 4)
+def _pair(p_pass: float, p_fail: float) -> dict[str, float]:
+    return {"pass": round(p_pass, 4), "fail": round(p_fail, 4)}
 
 
 def _numbers(

@@ -140,8 +140,13 @@ def print_comparison(
             click.echo(f"report: {folder / 'report.html'}")
 
 
-def print_report(report: Report, folder: Path, output_format: str) -> None:
-    """Print the report as terminal tables, Markdown or JSON."""
+def print_report(
+    report: Report,
+    folder: Path,
+    output_format: str,
+    sections: Sequence[ReportSection] | None = None,
+) -> None:
+    """Print the report as terminal tables, Markdown or JSON; None: the built-in sections."""
     from modeldiff_harness.report.markdown import render_markdown
     from modeldiff_harness.report.schema import to_json
     from modeldiff_harness.report.terminal import print_terminal
@@ -149,7 +154,7 @@ def print_report(report: Report, folder: Path, output_format: str) -> None:
     if output_format == "json":
         click.echo(to_json(report))
     elif output_format == "md":
-        click.echo(render_markdown(report))
+        click.echo(render_markdown(report, sections))
     else:
-        print_terminal(report, Console())
+        print_terminal(report, Console(), sections)
         click.echo(f"report: {folder / 'report.html'}")

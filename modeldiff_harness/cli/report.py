@@ -22,18 +22,26 @@ __all__ = ["report"]
 )
 @click.option("--output", type=click.Path(path_type=Path), help="File for html.")
 def report(run: str, output_format: str, output: Path | None) -> None:
-    """Show the report of RUN: a name of `mdh runs`, a folder, or `latest`."""
+    """Show the report of RUN: a name of `mdh runs`, a folder, or `latest`.
+
+    The verdict of `mdh gate` on this report, if there is one, comes first.
+    """
+    from modeldiff_harness.report.gate.section import with_verdict
+    from modeldiff_harness.report.gate.write import verdict_of
     from modeldiff_harness.report.html import render_html
     from modeldiff_harness.report.schema import read_report
+    from modeldiff_harness.report.sections import BUILTIN_SECTIONS
 
     folder = resolve_run_folder(default_data_folder(), run)
     found = read_report(folder / "report.json")
+    verdict = verdict_of(found, folder)
+    sections = with_verdict(verdict, BUILTIN_SECTIONS) if verdict else BUILTIN_SECTIONS
     if output_format == "html":
-        page = render_html(found)
+        page = render_html(found, sections)
         if output is None:
             click.echo(page)
         else:
             write_atomically(output, page)
             click.echo(str(output))
         return
-    print_report(found, folder, output_format)
+    print_report(found, folder, output_format, sections)

@@ -141,6 +141,7 @@ def _benchmarks() -> BenchmarksSection:
         se=0.2,
         lower=1.163,
         upper=1.947,
+        p=0.0001,
         q=0.0003,
         mde=0.56,
         fixed=None,

@@ -11,6 +11,7 @@ from modeldiff_harness.report.wording import with_interval
 __all__ = ["collect_flags", "sentence"]
 
 _MOST_NAMED = 4
+_MOST_CHANGES = 6
 
 
 def sentence(verdict: Verdict) -> str:
@@ -93,8 +94,11 @@ def _waiver_flags(verdict: Verdict) -> Iterator[str]:
 def _policy_flags(verdict: Verdict) -> Iterator[str]:
     change = verdict.policy_change
     if change is not None:
-        told = "; ".join(change.changes) or "it is written in another form"
-        yield f"The policy changed since the gate of {change.previous_date}: {told}."
+        told = "; ".join(change.changes[:_MOST_CHANGES]) or "it is written in another form"
+        left = len(change.changes) - _MOST_CHANGES
+        more = f"; {left} more stand in gate.json" if left > 0 else ""
+        day = change.previous_date[:16].replace("T", " ")
+        yield f"The policy changed since the gate of {day}: {told}{more}."
 
 
 def _style_flags(verdict: Verdict, report: Report) -> Iterator[str]:

@@ -11,7 +11,7 @@ import yaml
 
 from modeldiff_harness.artifacts import CriterionVerdict, Report
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.report.gate.decide import gate_report
+from modeldiff_harness.report.gate.decide import POWER, gate_report
 from modeldiff_harness.report.gate.policy import (
     DEFAULT_MARGIN_ELO,
     Checks,
@@ -21,6 +21,7 @@ from modeldiff_harness.report.gate.policy import (
 )
 from modeldiff_harness.report.gate.words import amount
 from modeldiff_harness.report.plain_text import one_line
+from modeldiff_harness.stats.estimates import critical_value
 from modeldiff_harness.taxonomy import load_taxonomy
 
 __all__ = ["draft_policy", "policy_text"]
@@ -37,8 +38,9 @@ def draft_policy(
     """Return a policy with one criterion a measured task, and the sizes its margins rest on.
 
     A margin is the default (2 pt, 1 pt in safety, 20 Elo) or, where the run is too small for it,
-    the smallest round margin that an equal candidate passes in 80 % of runs of this size.  Only
-    standard errors are read, never a difference.  Raises UsageError when nothing was measured.
+    the smallest round margin with which an equal candidate passes all required criteria in 80 % of
+    runs of this size: each alone in 0.8^(1/K).  Only standard errors are read, never a difference.
+    Raises UsageError when nothing was measured.
     """
     wanted = _wanted(report)
     if not wanted:
@@ -47,8 +49,15 @@ def draft_policy(
             hint="Run `mdh evaluate` with --tasks.",
         )
     sized = gate_report(report, Policy(tuple(wanted)), now=now).criteria
-    rules = tuple(_fitted(rule, found) for rule, found in zip(wanted, sized, strict=True))
-    return Policy(rules, name="release"), sized
+    n_required = len(wanted)
+    while True:  # leaving out what is too small leaves the others more room: it ends at 0
+        power = POWER ** (1.0 / max(1, n_required))
+        rules = tuple(
+            _fitted(rule, found, power) for rule, found in zip(wanted, sized, strict=True)
+        )
+        if sum(rule.required for rule in rules) >= n_required:
+            return Policy(rules, name="release"), sized
+        n_required -= 1
 
 
 def _wanted(report: Report) -> list[Rule]:
@@ -66,10 +75,12 @@ def _wanted(report: Report) -> list[Rule]:
     return rules
 
 
-def _fitted(rule: Rule, found: CriterionVerdict) -> Rule:
-    if found.detectable is None:
+def _fitted(rule: Rule, found: CriterionVerdict, power: float) -> Rule:
+    """Return the rule with the margin that passes with this power when nothing is worse."""
+    if found.detectable is None or found.se is None:
         return rule
-    fits = _round_up(found.detectable, found.unit)
+    reach = found.detectable / found.se - critical_value(2.0 * POWER - 1.0)
+    fits = _round_up((reach + critical_value(2.0 * power - 1.0)) * found.se, found.unit)
     margin = fits if found.unit not in _STEPS else max(rule.margin, fits)
     required = margin <= _WIDEST.get(found.unit, math.inf)
     return Rule(rule.name, rule.arm, rule.subject, margin, required=required)
@@ -89,8 +100,9 @@ def policy_text(report: Report, now: datetime.datetime) -> str:
     lines = [
         f"# A gate for {pair}, drafted by `mdh gate init` on {now.date().isoformat()}.",
         "# A margin is a promise about the largest loss that would be released. These follow from",
-        "# the run's sizes and standard errors alone; its differences were not looked at. Change",
-        "# them before the next run, not after it.",
+        "# the run's sizes and standard errors; its differences were not looked at. A candidate that",
+        "# is no worse passes all required criteria in four of five runs of this size. Change margins",
+        "# before the next run, not after it.",
         *_warnings(report, policy),
         "",
         "schema_version: 1",
@@ -157,7 +169,7 @@ def _comments(rule: Rule, found: CriterionVerdict) -> Iterator[str]:
         return
     wanted = found.margin
     shows = amount(found.detectable, found.unit, sign=False)
-    yield f"{found.n:,} {found.n_unit} show a loss of {shows} with 80 % power."
+    yield f"{found.n:,} {found.n_unit} show a loss of {shows} with 80 % power, alone."
     if found.unit not in _STEPS:
         direction = "" if found.higher_is_better else "; lower is better"
         yield f"In the unit of {found.subject}{direction}."

@@ -82,9 +82,9 @@ def outcome_text(found: CriterionVerdict) -> str:
 
 def rate(value: float) -> str:
     """Return a chance in per cent, small and large ones as bounds."""
-    if value < 0.005:
+    if value < 0.01:
         return "<1 %"
-    if value > 0.995:
+    if value > 0.99:
         return ">99 %"
     return f"{100 * value:.0f} %"
 
