@@ -89,10 +89,11 @@ def _export_sae(dictionary: TrainedDictionary, folder: Path) -> None:
         dictionary.views,
         about | {"encoder": "reads the views' activations side by side, in the order of `views`"},
     )
-    for view, part in zip(dictionary.views, parts, strict=True):
+    for v, (view, part) in enumerate(zip(dictionary.views, parts, strict=True)):
         own = part | {"b_enc": part["b_enc"] + shared_L / len(parts), "threshold": threshold_L}
+        name = _folder_name(view)
         _write_sae(
-            folder / _folder_name(view),
+            folder / (f"{name}-{v}" if (folder / name).exists() else name),
             own,
             [view],
             about | {"encoder": "additive: pre-activations of all views add up, then threshold"},
@@ -141,7 +142,7 @@ def _hook(site: str) -> str:
 
 
 def _folder_name(view: View) -> str:
-    return re.sub(r"[^\w.-]+", "_", f"{view.model}@{view.site}").strip(".") or "_"
+    return re.sub(r"[^\w.@-]+", "_", f"{view.model}@{view.site}").lstrip(".")
 
 
 # ── crosscoder_learning ──────────────────────────────────────────────────────────────────────
