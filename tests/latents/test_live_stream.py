@@ -15,16 +15,21 @@ from modeldiff_harness.artifacts import (
     SPLITS,
     ActivationStatistics,
     Document,
+    ModelRef,
     TokenisedCorpus,
     View,
 )
 from modeldiff_harness.builtin.planted import SITE, PlantedConfig, PlantedSource, planted_corpus
+from modeldiff_harness.builtin.source_transformers import TransformersSource
 from modeldiff_harness.contracts import ActivationBatch, Runtime, SourceModels
+from modeldiff_harness.corpora.tokenise import tokenise
 from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.latents.live import measure_activations
 from modeldiff_harness.latents.live_stream import LiveStream
 from modeldiff_harness.latents.stream import MatrixStream
+from modeldiff_harness.models.loading import ModelPool
 from modeldiff_harness.testing.planted import planted_stream
+from modeldiff_harness.testing.tiny_models import make_tiny_adapter, make_tiny_model
 
 VIEWS = (View("a", "resid_post.0", 3), View("b", "resid_post.0", 4))
 
@@ -380,3 +385,82 @@ def test_the_planted_source_streams_the_planted_activations(tmp_path: Path) -> N
     resumed = planted_live(config, tmp_path, buffer_tokens=300)
     found = next(resumed.shuffled("train", 25, seed=0, start_step=39))
     assert_same_bits(found, whole[39])
+
+
+def tiny_live(folder: Path, cache: Path, workdir: Path, **more: object) -> LiveStream:
+    """Two real models of one base, packed rows of uneven documents."""
+    refs = {"base": ModelRef("base", str(folder / "m"))}
+    refs["tuned"] = ModelRef("tuned", str(folder / "m"), adapter=str(folder / "adapter"))
+    pool = ModelPool(refs, cache_dir=cache)
+    rng = np.random.default_rng(0)
+    corpus = tokenise(
+        [
+            Document(
+                f"d{n:03d}", text="".join(rng.choice(list("abc def. "), size=rng.integers(4, 40)))
+            )
+            for n in range(120)
+        ],
+        pool.tokenizer("base"),
+        tokenizer_digest=pool.identity("base").tokenizer_digest,
+        chat_template=None,
+        fractions={"train": 0.7, "calibrate": 0.1, "score": 0.1, "label_test": 0.1},
+    )
+
+    def run(part: TokenisedCorpus, batch_tokens: int) -> Iterator[ActivationBatch]:
+        pool.truncate(("base", "tuned"), 2)
+        return TransformersSource().open(
+            SourceModels(("base", "tuned"), pool),
+            part,
+            ("resid_post.2",),
+            Runtime(batch_tokens=batch_tokens),
+        )
+
+    workdir.mkdir(parents=True, exist_ok=True)
+    runtime = Runtime(workdir=workdir, batch_tokens=200)
+    statistics = measure_activations(run, corpus, sample_tokens=10**9, runtime=runtime)
+    return LiveStream(run, corpus, statistics, runtime=runtime, **more)
+
+
+def test_real_models_give_the_same_bits_after_a_break(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "m").parent
+    make_tiny_adapter(folder / "m", folder / "adapter")
+    first = tiny_live(folder, tmp_path, tmp_path / "w", buffer_tokens=500)
+    assert first.n_rows("train") > 1200
+    whole = unbroken(first, 110, batch=40)
+    assert len({row for b in whole for row in b.rows_T.tolist()}) <= first.n_rows("train")
+    for start in (3, 20, 75):
+        again = tiny_live(folder, tmp_path, tmp_path / "w", buffer_tokens=500, overlap=start == 20)
+        batches = again.shuffled("train", 40, seed=0, start_step=start)
+        for expected in whole[start : start + 9]:
+            assert_same_bits(next(batches), expected)
+    # and they are the activations of these tokens, whatever else was in their rows
+    rows = {int(r): (b, i) for b in whole[:30] for i, r in enumerate(b.rows_T)}
+    for batch in first.ordered(("train",), 64):
+        for i, row in enumerate(batch.rows_T.tolist()):
+            if row in rows:
+                other, j = rows[row]
+                for v in range(2):
+                    torch.testing.assert_close(
+                        batch.acts[v][i], other.acts[v][j], rtol=1e-4, atol=1e-4
+                    )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator")
+def test_a_refill_on_a_side_stream_gives_the_same_bits(tmp_path: Path) -> None:
+    corpus = made_corpus(LENGTHS)
+    runtime = Runtime(workdir=tmp_path, batch_tokens=16, device="cuda")
+    statistics = measure_activations(
+        MadeModels(OUTLIERS), corpus, sample_tokens=10**9, runtime=runtime
+    )
+    found = []
+    for overlap in (False, True):
+        stream = LiveStream(
+            MadeModels(OUTLIERS), corpus, statistics,
+            buffer_tokens=240, overlap=overlap, runtime=runtime,
+        )  # fmt: skip
+        found.append(unbroken(stream, 120))
+        assert found[-1][0].acts[0].is_cuda
+        stream.close()
+    for one, other in zip(*found, strict=True):
+        assert_same_bits(one, other)
