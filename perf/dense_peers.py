@@ -35,6 +35,7 @@ class DenseStep:
         self.decoder = nn.Parameter(decoder_LMD.clone())
         self.encoder_bias = nn.Parameter(torch.zeros(latents))
         self.decoder_bias = nn.Parameter(torch.zeros(models, width))
+        self._best = torch.empty(0, dtype=torch.int64)
         self.parameters = [self.encoder, self.encoder_bias, self.decoder, self.decoder_bias]
         self.optimiser = torch.optim.Adam(
             self.parameters, lr=learning_rate, **({"fused": True} if fused else {})
@@ -51,6 +52,7 @@ class DenseStep:
             code = torch.relu(hidden)
             score = (code * weight).flatten()
             best = score.topk(n_keep, sorted=False)
+            self._best = best.indices
             mask = torch.zeros_like(score).scatter_(0, best.indices, 1.0).view_as(code)
             decoded = self._decode(code * mask) + self.decoder_bias
         error = acts_TMD - decoded.float()
@@ -68,6 +70,11 @@ class DenseStep:
         nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         self.optimiser.step()
         return float(loss.detach())
+
+    @property
+    def fired(self) -> Tensor:
+        """Latents selected in the last step, with repetitions."""
+        return self._best % self.encoder.shape[2]
 
     def _encode(self, acts_TMD: Tensor) -> Tensor:
         if self.flat:

@@ -154,7 +154,7 @@ class Gates:
             print(f"{'ok    ' if gate.passed else 'FAILED'}  {gate.name}: {gate.detail}")
         if not self.passed:
             if json_path is not None:
-                _write(json_path, {**describe(), "correctness": self.as_json(), "arms": []})
+                write_json(json_path, {**describe(), "correctness": self.as_json(), "arms": []})
             sys.exit(1)
 
     def as_json(self) -> dict[str, Any]:
@@ -307,7 +307,7 @@ def emit(
         print_case(case)
     print_machine(machine)
     if json_path is not None:
-        _write(json_path, written)
+        write_json(json_path, written)
     return written
 
 
@@ -362,6 +362,7 @@ def print_machine(description: Mapping[str, Any]) -> None:
     )
 
 
-def _write(path: Path, written: Mapping[str, Any]) -> None:
+def write_json(path: Path, written: Mapping[str, Any]) -> None:
+    """Write `written` to `path`, folders included."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", "utf-8")
