@@ -15,13 +15,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from modeldiff_harness import __version__
+from modeldiff_harness.cli.baseline import baseline
 from modeldiff_harness.cli.compare import compare
 from modeldiff_harness.cli.dictionaries import dictionaries
 from modeldiff_harness.cli.doctor import doctor
 from modeldiff_harness.cli.evaluate import evaluate
 from modeldiff_harness.cli.flips import flips
 from modeldiff_harness.cli.gate import gate
+from modeldiff_harness.cli.history import history
 from modeldiff_harness.cli.models import models
+from modeldiff_harness.cli.plan import plan
 from modeldiff_harness.cli.plugins import plugins
 from modeldiff_harness.cli.printing import printable
 from modeldiff_harness.cli.quiet import quiet_libraries
@@ -63,6 +66,9 @@ for _command in (
     compare,
     flips,
     gate,
+    plan,
+    baseline,
+    history,
     report,
     runs,
     models,

@@ -18,7 +18,7 @@ from modeldiff_harness.report.plain_text import one_line
 from modeldiff_harness.report.section_summary import stamp
 from modeldiff_harness.report.sections import render_sections
 
-__all__ = ["render_html", "section_html"]
+__all__ = ["render_html", "section_html", "sections_html"]
 
 _SHORT_CELL = 34
 """Longest cell that is kept on one line."""
@@ -42,7 +42,12 @@ def render_html(report: Report, sections: Sequence[ReportSection] | None = None)
 
 def section_html(section: RenderedSection, kicker: str) -> str:
     """Return a page of one section, as static and as strict as the report; `kicker` heads it."""
-    return _page("section.html.j2", section=section, kicker=kicker)
+    return sections_html((section,), section.title, kicker)
+
+
+def sections_html(sections: Sequence[RenderedSection], title: str, kicker: str) -> str:
+    """Return a page of several sections under `title`."""
+    return _page("section.html.j2", sections=sections, title=title, kicker=kicker)
 
 
 def _page(template: str, **values: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import ndtri
+from scipy.special import bdtrc, ndtri
 
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.stats.estimates import check_confidence
@@ -115,6 +115,50 @@ def prompts_for_elo(
         raise UsageError(f"margin is {margin_elo} Elo; give a positive size")
     one = elo_half_width(1, tie_rate, order_correlation, win_rate, variance_inflation, confidence)
     return max(1, math.ceil((one / margin_elo) ** 2))
+
+
+def prompts_for_elo_margin(
+    margin_elo: float, variance: float, confidence: float = 0.90, power: float = 0.80
+) -> int:
+    """Fewest prompts that show non-inferiority by `margin_elo` when the models are equal.
+
+    `variance`: of one prompt, Elo²: n·se² of a finished run, or `elo_variance`. The rule is that of
+    `items_for_margin`.
+    """
+    return items_for_margin(margin_elo, variance, confidence, power)
+
+
+def elo_variance(
+    tie_rate: float = 0.20,
+    order_correlation: float = 0.70,
+    win_rate: float = 0.5,
+    variance_inflation: float = 1.26,
+) -> float:
+    """Variance in Elo² that one prompt judged in both orders gives to substance; see above."""
+    half = elo_half_width(1, tie_rate, order_correlation, win_rate, variance_inflation, 0.95)
+    return (half / _z(0.975)) ** 2
+
+
+def seeds_for_sign(
+    consistency: float = 0.9, alpha: float = 0.10, power: float = 0.80, most: int = 200
+) -> tuple[int, int] | None:
+    """Fewest dictionary seeds R and how many k must agree in sign: a two-sided sign test.
+
+    With no difference, k or more of R seeds agree with chance at most `alpha`; when a seed shows
+    the true sign with chance `consistency`, k or more do with chance at least `power`. None when
+    `most` seeds are not enough.
+    """
+    if not 0.5 < consistency <= 1.0 or not 0.0 < alpha < 1.0:
+        raise UsageError("a sign test needs a consistency above 0.5 and a level inside (0, 1)")
+    _check(0.0, power)
+    for n_seeds in range(1, most + 1):
+        for n_agree in range(n_seeds // 2 + 1, n_seeds + 1):
+            if 2.0 * float(bdtrc(n_agree - 1, n_seeds, 0.5)) > alpha:
+                continue
+            if float(bdtrc(n_agree - 1, n_seeds, consistency)) >= power:
+                return n_seeds, n_agree
+            break
+    return None
 
 
 def _z(level: float) -> float:
