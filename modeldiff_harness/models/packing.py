@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -153,14 +154,23 @@ def packing_of(model: nn.Module, block: int) -> str:
     """Return the first of PACKINGS under which packed documents equal each by itself at `block`.
 
     The probe has two rows of several documents; a bad request of the model (an argument it does
-    not take, a mask it cannot use) rules a way out.
+    not take, a mask it cannot use) rules a way out.  A model is asked once.
     """
+    known = _KNOWN.setdefault(model, {})
+    if block not in known:
+        known[block] = _probe(model, block)
+    return known[block]
+
+
+_KNOWN: WeakKeyDictionary[nn.Module, dict[int, str]] = WeakKeyDictionary()
+
+
+def _probe(model: nn.Module, block: int) -> str:
     documents, rows = _probe_documents(int(_text_config(model).vocab_size))
-    alone = [
-        capture_rows(model, Rows.of([ids], [[0]]), [block], "alone")[block][0] for ids in documents
-    ]
-    expected = torch.cat(alone).float()
-    tolerance = 1e-4 if alone[0].dtype in (torch.float32, torch.float64) else 3e-2
+    alone = Rows.of(documents, [[d] for d in range(len(documents))])
+    alone_BTD = capture_rows(model, alone, [block], "alone")[block]
+    expected = alone_BTD.flatten(0, 1)[alone.place_N.to(alone_BTD.device)].float()
+    tolerance = 1e-4 if alone_BTD.dtype in (torch.float32, torch.float64) else 3e-2
     packed = Rows.of(documents, rows)
     for packing in PACKINGS[:-1]:
         try:
