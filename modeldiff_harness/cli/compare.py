@@ -36,7 +36,8 @@ def compare_options(function: Any) -> Any:
                          help="The task's (or group's) primary metric; repeatable."),
             click.option("--lower_is_better", multiple=True, metavar="[TASK:]METRIC",
                          help="Turn a metric's direction; repeatable."),
-            click.option("--higher_is_better", multiple=True, metavar="[TASK:]METRIC"),
+            click.option("--higher_is_better", multiple=True, metavar="[TASK:]METRIC",
+                         help="The same the other way; repeatable."),
             click.option("--cluster", "clusters", multiple=True, metavar="TASKS=KEY",
                          help="Items that share KEY are one cluster: a field of the document such "
                               "as passage, idx.0 or link+number; none: no clusters."),

@@ -32,6 +32,7 @@ _FAULT_COLUMNS = ("task", "model", "answers", "not extracted", "empty", "truncat
     type=click.Choice(["both", "lost", "gained"]),
     default="both",
     show_default=True,
+    help="Which items are listed; all are counted.",
 )
 @click.option(
     "--limit",
