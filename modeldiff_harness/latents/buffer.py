@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -43,16 +44,19 @@ class TokenSlots:
         self.n_most = 0
         """Most slots that were ever taken at once."""
         self._device = torch.device(device)
+        width = sum(view.width for view in views)
+        n_bytes = capacity * width * BUFFER_TYPES[dtype].itemsize
         try:
+            if self._device.type == "cpu" and n_bytes > psutil.virtual_memory().available:
+                raise MemoryError  # the system would promise it now and kill the process later
             self._acts = tuple(
                 torch.empty((capacity, view.width), dtype=BUFFER_TYPES[dtype], device=device)
                 for view in views
             )
         except (RuntimeError, MemoryError):  # torch.OutOfMemoryError is a RuntimeError
-            width = sum(view.width for view in views)
-            size = capacity * width * BUFFER_TYPES[dtype].itemsize / 2**30
             raise RunError(
-                f"a buffer of {capacity:,} tokens needs {size:.1f} GiB of {device} memory.",
+                f"a buffer of {capacity:,} tokens needs {n_bytes / 2**30:,.1f} GiB of {device} "
+                "memory, more than is free.",
                 hint="Lower latents.buffer_tokens, or store bfloat16: latents.buffer_dtype.",
             ) from None
         self._free_N = np.arange(capacity, dtype=np.int64)
