@@ -53,10 +53,12 @@ def auxiliary_rows(
 
     (0, None) without dead latents or when the residual (T, C) does not vary.
     """
+    n_dead = int(auxiliary.dead.shape[0])
+    if not n_dead:
+        return 0.0, None
     spread_C = residual_TC.var(dim=0, correction=0)
     variance = float((spread_C * inverse_width_C).sum())
-    n_dead = int(auxiliary.dead.shape[0])
-    if not n_dead or variance <= 0:
+    if variance <= 0:
         return 0.0, None
     # the miss is x̂_dead − e, of which the main loss's kernel gives the negative: hence the sign
     scale_C = inverse_width_C * (-2.0 * auxiliary.weight / (int(acts_TC.shape[0]) * variance))
