@@ -1,4 +1,4 @@
-# make demo      set up everything and run the main job on the embedded pair (about ten minutes)
+# make demo      set up everything and run the main job and a gate on the embedded pair (about ten minutes)
 # make test      set up everything and run the tests
 # make check     lint, types, layers
 # make showcase  the long version of the demo: both designs, three seeds (about half an hour)
@@ -13,6 +13,7 @@ PAIR   := smollm2-sft,smollm2-simpo
 
 demo: setup-demo
 	MDH_STORE="$(STORE)" $(BIN)/mdh evaluate --pair $(PAIR) --preset demo --offline --output_path "$(STORE)/demo"
+	MDH_STORE="$(STORE)" $(BIN)/mdh gate "$(STORE)/demo" --policy modeldiff_harness/demo/gate.yaml --report_only
 
 showcase: setup-demo
 	MDH_STORE="$(STORE)" $(BIN)/python docs/showcase/showcase.py --output "$(STORE)/showcase"

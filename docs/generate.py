@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from modeldiff_harness.cli import cli
 from modeldiff_harness.cli.options import _PLACES
 from modeldiff_harness.config import PRESETS, RunConfig
 from modeldiff_harness.demo.plugin import mdh_components as demo_components
+from modeldiff_harness.report.gate.schema import verdict_markdown
 from modeldiff_harness.report.schema import field_docs, schema_markdown
 
 DOCS = Path(__file__).parent
@@ -43,13 +44,12 @@ def cli_page() -> str:
     shared = {option.name for option in stage.params}
     lines = ["# Command line", "", _MADE, "", _help(cli), "", _intro("cli"), ""]
     lines += ["| command | does |", "|---|---|"]
-    for name in sorted(cli.commands):
-        short = _help(cli.commands[name]).split("\n\n")[0].partition("  ")[0]
-        lines.append(f"| [`mdh {name}`](#mdh-{name}) | {_cell(short)} |")
+    for name, command in _commands(cli):
+        short = _help(command).split("\n\n")[0].partition("  ")[0]
+        lines.append(f"| [`mdh {name}`](#mdh-{name.replace(' ', '-')}) | {_cell(short)} |")
     lines += ["", "## Options of a run", "", _intro("run_options"), ""]
     lines += [*_options(stage.params, with_keys=True), ""]
-    for name in sorted(cli.commands):
-        command = cli.commands[name]
+    for name, command in _commands(cli):
         own = [p for p in command.params if p.name not in shared or not _is_run(command, shared)]
         usage = " ".join(command.collect_usage_pieces(context))
         lines += [f"## mdh {name}", "", f"`mdh {name} {usage}`", "", _help(command), ""]
@@ -59,6 +59,15 @@ def cli_page() -> str:
         if own:
             lines += [*_options(own, with_keys=False), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Yield every command with its full name, those of a group after it."""
+    for name in sorted(group.commands):
+        command = group.commands[name]
+        yield f"{prefix}{name}", command
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{prefix}{name} ")
 
 
 def _is_run(command: click.Command, shared: set[str | None]) -> bool:
@@ -218,7 +227,8 @@ def artifacts_page() -> str:
         kind = getattr(artifacts, name)
         if dataclasses.is_dataclass(kind):
             modules.setdefault(kind.__module__.rsplit(".", 1)[1], []).append(kind)
-    modules.pop("report", None)
+    for own_page in ("report", "gate"):
+        modules.pop(own_page, None)
     for module, kinds in modules.items():
         lines += ["", f"## {module}"]
         for kind in kinds:
@@ -265,6 +275,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/hooks.md": hooks_page,
     "reference/artifacts.md": artifacts_page,
     "reference/report-schema.md": schema_markdown,
+    "reference/gate-schema.md": verdict_markdown,
 }
 
 

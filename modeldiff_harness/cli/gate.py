@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,8 +129,13 @@ def check(
         last = read_verdict(previous)
     verdict = gate_report(report, policy, now=_now(), previous=last)
     write_verdict(verdict, report, written, _sections())
-    _to_workflow(verdict, junit, step_summary, annotations, errors=output_format == "json")
-    _print_verdict(verdict, written, output_format)
+    if annotations is None:
+        annotations = os.environ.get("GITHUB_ACTIONS") == "true"
+    _write_for_ci(verdict, junit, step_summary)
+    with _no_workflow_commands(annotations and output_format != "json"):
+        _print_verdict(verdict, written, output_format)
+    if annotations:
+        _annotate(verdict, errors=output_format == "json")
     if report_only:
         _say_code(verdict, output_format)
     elif verdict.outcome == "FAIL":
@@ -269,16 +276,8 @@ def _sections() -> list[Any]:
     ]
 
 
-def _to_workflow(
-    verdict: Verdict,
-    junit: Path | None,
-    step_summary: Path | None,
-    annotations: bool | None,
-    *,
-    errors: bool,
-) -> None:
-    """Write what a CI system reads; annotations go to standard error when that keeps JSON whole."""
-    from modeldiff_harness.report.gate.github import render_summary, workflow_commands
+def _write_for_ci(verdict: Verdict, junit: Path | None, step_summary: Path | None) -> None:
+    from modeldiff_harness.report.gate.github import render_summary
     from modeldiff_harness.report.gate.junit import render_junit
 
     if junit is not None:
@@ -291,10 +290,28 @@ def _to_workflow(
             raise UsageError(
                 f"cannot write the step summary {step_summary}: {error.strerror}."
             ) from error
-    wanted = os.environ.get("GITHUB_ACTIONS") == "true" if annotations is None else annotations
-    if wanted:
-        for line in workflow_commands(verdict):
-            click.echo(line, err=errors)
+
+
+@contextmanager
+def _no_workflow_commands(inside_workflow: bool) -> Iterator[None]:
+    """Keep a workflow from obeying what is printed: names of tasks come from files."""
+    if not inside_workflow:
+        yield
+        return
+    token = secrets.token_hex(16)
+    click.echo(f"::stop-commands::{token}")
+    try:
+        yield
+    finally:
+        click.echo(f"::{token}::")
+
+
+def _annotate(verdict: Verdict, *, errors: bool) -> None:
+    """Print annotations, on standard error where standard output is JSON."""
+    from modeldiff_harness.report.gate.github import workflow_commands
+
+    for line in workflow_commands(verdict):
+        click.echo(line, err=errors)
 
 
 def _print_verdict(verdict: Verdict, folder: Path, output_format: str) -> None:

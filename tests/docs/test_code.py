@@ -34,7 +34,8 @@ def test_python_blocks_run(page: Path, tmp_path, monkeypatch):
 
 def test_blocks_are_marked_so_that_none_escapes():
     known = {"python", "py", "sh", "toml", "text", "yaml", "yaml config", "yaml aliases",
-             "yaml task", "jsonl corpus", "jsonl prompts", "jsonl battles"}  # fmt: skip
+             "yaml task", "yaml gate", "yaml workflow",
+             "jsonl corpus", "jsonl prompts", "jsonl battles"}  # fmt: skip
     for page in PAGES:
         for block in blocks(page):
             assert block.info in known or " file=" in block.info, f"{name(page)}: {block.info!r}"
