@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
 
 ROOT = Path(__file__).parents[1]
 PLUGIN = ROOT / "plugins" / "mdh-example-scorer"
@@ -106,3 +107,27 @@ def test_the_example_plugin_puts_its_column_into_a_report(finished, tiny, flags,
     assert {s["verb"] for s in stages if s["state"] == "computed"} <= {
         "preflight", "score", "classify", "label", "profile",
     }, "another scorer trains nothing again"  # fmt: skip
+
+
+def test_the_tensorboard_plugin_writes_the_curves_of_a_run(finished, tiny, flags, tmp_path):
+    target, curves = tmp_path / "target", tmp_path / "curves"
+    done([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+          "--no-index", "--disable-pip-version-check", "--target", target,
+          ROOT / "plugins" / "mdh-tensorboard"])  # fmt: skip
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MDH_", "PYTHON"))}
+    environment = {**kept, **tiny.environment, "PYTHONPATH": str(target),
+                   "MDH_TENSORBOARD_DIR": str(curves)}  # fmt: skip
+    ran = done(
+        [sys.executable, "-c", MDH, "train", *flags, "--null", "none", "--learner_args",
+         "steps=40,log_every=10,seed=3"],
+        env=environment, cwd=tmp_path,
+    )  # fmt: skip
+    assert "Traceback" not in ran.stderr
+    assert "observer" not in ran.stderr, "no observer failed"
+    (folder,) = curves.iterdir()
+    events = event_accumulator.EventAccumulator(str(folder))
+    events.Reload()
+    steps = [point.step for point in events.Scalars("loss/total")]
+    assert steps == [10, 20, 30, 40]
+    assert [point.value for point in events.Scalars("training/k")][-1] == 8.0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["curves", "target"]
