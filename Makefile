@@ -1,6 +1,7 @@
 # make demo      set up everything and run the main job and a gate on the embedded pair (about ten minutes)
 # make test      set up everything and run the tests
 # make check     lint, types, layers
+# make perf      the speed tables: ours against peers, by paired ratios (about fifteen minutes)
 # make showcase  the long version of the demo: both designs, three seeds (about half an hour)
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN    := $(VENV)/bin
 STORE  ?= $(CURDIR)/.mdh
 PAIR   := smollm2-sft,smollm2-simpo
 
-.PHONY: demo test check showcase clean setup setup-demo
+.PHONY: demo test check perf showcase clean setup setup-demo
 
 demo: setup-demo
 	MDH_STORE="$(STORE)" $(BIN)/mdh evaluate --pair $(PAIR) --preset demo --offline --output_path "$(STORE)/demo"
@@ -17,6 +18,11 @@ demo: setup-demo
 
 showcase: setup-demo
 	MDH_STORE="$(STORE)" $(BIN)/python docs/showcase/showcase.py --output "$(STORE)/showcase"
+
+perf: setup-demo
+	set -e; for script in train_step equal_tokens latent_scaling harvest examples end_to_end; do \
+		MDH_STORE="$(STORE)" $(BIN)/python perf/$$script.py --json "$(STORE)/perf/$$script.json"; \
+	done
 
 test: setup-demo
 	$(BIN)/python -m pytest -q
