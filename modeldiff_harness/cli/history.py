@@ -55,7 +55,7 @@ def history(
         candidate=names[1] if len(names) > 1 else None,
         reference=against,
     )
-    if not found.pairs and not found.unreadable:
+    if not found.pairs and (names or not found.unreadable):
         what = f" of {' and '.join(names)}" if names else ""
         raise UsageError(
             f"there is no stored report{what}.", hint="Run `mdh evaluate`, or see `mdh runs`."

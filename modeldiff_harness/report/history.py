@@ -223,7 +223,7 @@ def _numbers(report: Report) -> dict[str, HistoryNumber]:
 
 
 def _pair(entries: Sequence[HistoryEntry], reference: str | None) -> PairHistory:
-    named = [entry for entry in entries if reference in (entry.name, entry.saved_as)]
+    named = [e for e in entries if reference is not None and reference in (e.name, e.saved_as)]
     first = named[-1] if named else entries[0]
     moves = [
         move

@@ -18,7 +18,7 @@ _NUMBERS = 190
 _ROW = 54
 _TOP = 34
 _BARS = "▁▂▃▄▅▆▇█"
-_LONGEST_NAME = 28
+_LONGEST_NAME = 24
 
 
 def history_figure(pair: PairHistory) -> Figure | None:
