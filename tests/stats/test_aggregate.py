@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.stats.aggregate import aggregate_difference
+from modeldiff_harness.stats.aggregate import aggregate_difference, summed_difference
 from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined
 from modeldiff_harness.stats.paired import paired_difference
 
@@ -89,3 +89,71 @@ def test_what_cannot_be_resampled_is_undetermined() -> None:
     assert "resamples" in often.reason
     with pytest.raises(UsageError, match="align"):
         aggregate_difference([1.0], [], mean)
+
+
+# ── metrics of sums ──────────────────────────────────────────────────────────────────────────
+
+
+def by_ratio(sums: np.ndarray) -> float:
+    return math.exp(-float(sums[0]) / float(sums[1]))
+
+
+def pairs(seed: int, n: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    words = rng.integers(3, 30, n)
+    return tuple(
+        np.stack([-words * rng.gamma(4, scale, n), words], axis=1).astype(float)
+        for scale in (0.3, 0.27)
+    )  # type: ignore[return-value]
+
+
+def test_sums_and_records_are_the_same_bootstrap() -> None:
+    base, cand = pairs(0)
+    left, right = ([(a, int(b)) for a, b in side.tolist()] for side in (base, cand))
+    slow = aggregate_difference(left, right, perplexity, n_resamples=800, seed=5)
+    fast = summed_difference(base, cand, by_ratio, n_resamples=800, seed=5)
+    assert isinstance(slow, PairedEstimate)
+    assert isinstance(fast, PairedEstimate)
+    same = ("baseline", "candidate", "delta", "se", "lower", "upper", "p_value", "n")
+    for name in same:
+        assert getattr(fast, name) == pytest.approx(getattr(slow, name)), name
+
+
+def test_of_a_ratio_it_is_the_delta_method() -> None:
+    """se² = Σ u_i² with u_i the influence of an item on the difference of exp(−a/b)."""
+    base, cand = pairs(3, 600)
+    result = summed_difference(base, cand, by_ratio)
+    assert isinstance(result, PairedEstimate)
+
+    def influence(side: np.ndarray) -> np.ndarray:
+        a, b = side.sum(axis=0)
+        value = math.exp(-a / b)
+        return -value * (side[:, 0] / b - a * side[:, 1] / b**2)
+
+    expected = math.sqrt(float(((influence(cand) - influence(base)) ** 2).sum()))
+    assert result.se == pytest.approx(expected, rel=0.05)
+
+
+def test_sums_within_clusters_widen_the_interval() -> None:
+    base, cand = (np.repeat(side, 4, axis=0) for side in pairs(1, 40))
+    labels = np.repeat(np.arange(40), 4).tolist()
+    alone = summed_difference(base, cand, by_ratio)
+    together = summed_difference(base, cand, by_ratio, labels)
+    assert isinstance(alone, PairedEstimate)
+    assert isinstance(together, PairedEstimate)
+    assert together.n_clusters == 40
+    assert together.se == pytest.approx(2 * alone.se, rel=0.1)
+
+
+def test_sums_that_cannot_be_compared_are_refused_or_undetermined() -> None:
+    base, cand = pairs(2)
+    with pytest.raises(UsageError, match="align them first"):
+        summed_difference(base, cand[:-1], by_ratio)
+    with pytest.raises(UsageError, match="not finite"):
+        summed_difference(base * math.nan, cand, by_ratio)
+    same = summed_difference(base, base, by_ratio)
+    assert isinstance(same, Undetermined)
+    assert "never varies" in same.reason
+    nothing = summed_difference(np.zeros((9, 2)), np.zeros((9, 2)), by_ratio)
+    assert isinstance(nothing, Undetermined)
+    assert "undefined" in nothing.reason

@@ -4,12 +4,17 @@ import math
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined
 from modeldiff_harness.stats.paired import paired_binary, paired_difference
 from modeldiff_harness.stats.paired_binary import PairedCounts
-from modeldiff_harness.stats.stratified import stratified_difference
+from modeldiff_harness.stats.stratified import (
+    Stratum,
+    crossed_difference,
+    stratified_difference,
+)
 
 
 def part(counts: PairedCounts) -> PairedEstimate:
@@ -70,3 +75,57 @@ def test_degrees_of_freedom_by_welch_satterthwaite() -> None:
     assert isinstance(group, PairedEstimate)
     assert group.df is not None
     assert 9 <= group.df <= 38
+
+
+# ── clusters that cross the sub-tasks ────────────────────────────────────────────────────────
+
+
+def _strata(seed: int, n_strata: int = 3, n: int = 50) -> list[Stratum]:
+    rng = np.random.default_rng(seed)
+    return [
+        Stratum(rng.integers(0, 2, n), rng.integers(0, 2, n), [f"q{i}" for i in range(n)])
+        for _ in range(n_strata)
+    ]
+
+
+def test_crossed_clusters_are_the_regression_on_strata_with_clustered_errors() -> None:
+    """Against statsmodels: d on sub-task dummies, cluster-robust, the mean of fitted values."""
+    strata = _strata(4)
+    result = crossed_difference(strata)
+    assert isinstance(result, PairedEstimate)
+    d = np.concatenate([np.asarray(s.candidate) - np.asarray(s.baseline) for s in strata])
+    dummies = np.kron(np.eye(3), np.ones((50, 1)))
+    groups = np.tile(np.arange(50), 3)
+    fit = sm.OLS(d, dummies).fit(
+        cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False}
+    )
+    weights = np.full(3, 1 / 3)
+    variance = float(weights @ fit.cov_params() @ weights) * 50 / 49
+    assert result.delta == pytest.approx(float(weights @ fit.params))
+    assert result.se == pytest.approx(math.sqrt(variance), rel=1e-9)
+    assert (result.n, result.n_clusters, result.df) == (150, 50, 49)
+
+
+def test_crossed_clusters_of_copies_have_the_error_of_one_copy() -> None:
+    (one,) = _strata(7, n_strata=1)
+    result = crossed_difference([one, one, one])
+    d = np.asarray(one.candidate) - np.asarray(one.baseline)
+    assert isinstance(result, PairedEstimate)
+    assert result.se == pytest.approx(float(d.std(ddof=1)) / math.sqrt(50))
+    assert result.fixed == 3 * int((d > 0).sum())
+
+
+def test_crossed_clusters_swap() -> None:
+    forth = crossed_difference(_strata(9))
+    back = crossed_difference([Stratum(s.candidate, s.baseline, s.clusters) for s in _strata(9)])
+    assert isinstance(forth, PairedEstimate)
+    assert isinstance(back, PairedEstimate)
+    assert (back.delta, back.se, back.fixed) == (-forth.delta, forth.se, forth.broken)
+    assert (back.lower, back.upper) == pytest.approx((-forth.upper, -forth.lower))
+
+
+def test_crossed_clusters_need_more_than_one() -> None:
+    one = Stratum([1, 0], [0, 1], ["q", "q"])
+    assert isinstance(crossed_difference([one, one]), Undetermined)
+    with pytest.raises(UsageError, match="different numbers"):
+        crossed_difference([Stratum([1], [0], ["a", "b"])])
