@@ -10,6 +10,12 @@ The six verbs
 
 Activations and training
     stream.py          paired, normalised activations in shuffled or corpus order
+    live_stream.py     the same while the models run: a mixing buffer instead of a cache
+    mixing.py          which tokens the buffer holds and gives out when
+    buffer.py          its memory; prefetch.py: the refill beside the training steps
+    live_order.py      which blocks it holds; outliers.py: what a resumed run must know
+    live.py            running chosen documents, and measuring a sample of them
+    sample.py          parts of a corpus
     match.py           scaling the null twin's adapter to the model's difference energy
     crosscoder.py      loss terms of a BatchTopK crosscoder and the sparse factors of its gradients
     auxiliary.py       the auxiliary term: a way back for dead latents
