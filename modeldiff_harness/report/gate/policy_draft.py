@@ -100,9 +100,9 @@ def policy_text(report: Report, now: datetime.datetime) -> str:
     lines = [
         f"# A gate for {pair}, drafted by `mdh gate init` on {now.date().isoformat()}.",
         "# A margin is a promise about the largest loss that would be released. These follow from",
-        "# the run's sizes and standard errors; its differences were not looked at. A candidate that",
-        "# is no worse passes all required criteria in four of five runs of this size. Change margins",
-        "# before the next run, not after it.",
+        "# the run's sizes and standard errors; its differences were not looked at. A candidate",
+        "# that is no worse passes all required criteria in four of five runs of this size.",
+        "# Change margins before the next run, not after it.",
         *_warnings(report, policy),
         "",
         "schema_version: 1",

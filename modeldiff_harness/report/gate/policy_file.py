@@ -19,6 +19,7 @@ __all__ = ["parse_policy", "read_policy"]
 T = TypeVar("T")
 
 _MOST_BYTES = 1_000_000
+_DEEPEST = 8
 _POLICY_KEYS = ("schema_version", "name", "owner", "confidence", "family_alpha", "criteria",
                 "checks", "waivers")  # fmt: skip
 _RULE_KEYS: Mapping[Arm, tuple[str, ...]] = {
@@ -184,18 +185,21 @@ class _Reader:
 
     def tree(self, text: str) -> yaml.Node:
         try:
+            depth = 0
             for event in yaml.parse(text, Loader=yaml.SafeLoader):
                 if isinstance(event, yaml.AliasEvent):
                     self.fail(event, "anchors and aliases are not used in a policy")
+                depth += isinstance(event, yaml.CollectionStartEvent)
+                depth -= isinstance(event, yaml.CollectionEndEvent)
+                if depth > _DEEPEST:
+                    self.fail(event, "nested too deeply for a policy")
             tree = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f", line {mark.line + 1}" if mark else ""
             problem = getattr(error, "problem", None) or "not YAML"
             raise UsageError(f"malformed policy {self.source}{where}: {problem}.") from error
-        except RecursionError:
-            raise UsageError(f"malformed policy {self.source}: nested too deeply.") from None
-        if tree is None:
+        if tree is None or _is_null(tree):
             raise UsageError(
                 f"the policy {self.source} is empty.", hint="`mdh gate init RUN` writes one."
             )
@@ -215,7 +219,7 @@ class _Reader:
         return found
 
     def items(self, node: yaml.Node | None, what: str) -> list[yaml.Node]:
-        if node is None or (isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")):
+        if node is None or _is_null(node):
             return []
         if not isinstance(node, yaml.SequenceNode):
             self.fail(node, f"{what} is a list; begin each entry with a dash")
@@ -276,6 +280,10 @@ class _Reader:
     def fail(self, node: Any, problem: str, hint: str = "") -> NoReturn:
         line = node.start_mark.line + 1
         raise UsageError(f"policy {self.source}, line {line}: {problem}.", hint=hint)
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
 
 def _default_name(arm: Arm, subject: str, within: str | None) -> str:
