@@ -40,7 +40,7 @@ class BatchTopKConfig:
     spike_factor: float = 10.0
     """The run stops when a step's loss exceeds this multiple of its running mean."""
     kernels: str = "auto"
-    """Backend of the step: auto, reference or numba."""
+    """Backend of the step: auto, reference, numba or triton."""
     scoring: str = "auto"
     """Type of the product that looks for candidates: auto, float32 or bfloat16; never changes
     what is selected."""

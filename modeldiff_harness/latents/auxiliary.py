@@ -20,7 +20,7 @@ from modeldiff_harness.latents.kernels import (
     StepKernels,
     Support,
 )
-from modeldiff_harness.latents.kernels.selection import CHUNK_NUMBERS
+from modeldiff_harness.latents.kernels.selection import chunk_numbers_for
 
 __all__ = ["Auxiliary", "auxiliary_rows"]
 
@@ -144,7 +144,7 @@ def _chosen(
     """Return each token's top dead latents, as ascending places in `dead`, and their h, (T, K)."""
     dead, top = auxiliary.dead, auxiliary.top
     encoder_AC, bias_A = parameters.encoder_LC[dead], parameters.encoder_bias_L[dead]
-    rows = max(1, CHUNK_NUMBERS // int(dead.shape[0]))
+    rows = max(1, chunk_numbers_for(acts_TC.device) // int(dead.shape[0]))
     places, values = [], []
     for start in range(0, int(acts_TC.shape[0]), rows):
         pre_TA = torch.addmm(bias_A, acts_TC[start : start + rows], encoder_AC.t())

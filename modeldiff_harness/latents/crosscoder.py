@@ -20,7 +20,7 @@ from modeldiff_harness.latents.kernels import (
     StepKernels,
     Support,
 )
-from modeldiff_harness.latents.kernels.selection import CHUNK_NUMBERS, select
+from modeldiff_harness.latents.kernels.selection import select
 
 __all__ = [
     "Auxiliary",
@@ -112,7 +112,7 @@ def evaluate(
     guess: float = 0.0,
     auxiliary: Auxiliary | None = None,
     low_precision: bool = False,
-    chunk_numbers: int = CHUNK_NUMBERS,
+    chunk_numbers: int | None = None,
 ) -> Evaluated:
     """Run one batch forward and back to the codes.
 

@@ -4,6 +4,8 @@ selection.py    the k·B largest codes of a batch over a chunked encoder product
 low_precision.py  bfloat16 scoring that still finds exactly the same entries
 reference.py    plain torch on any device and dtype: the oracle of the others
 numba_cpu.py    compiled loops for the CPU, float32 and float64
+triton_cuda.py  fused programs for a GPU, float32 and float64
+triton_programs.py  their device code
 choose.py       which backend a run uses
 
 A backend added beside them must give the same support and, within rounding, the same numbers.

@@ -7,6 +7,10 @@ plus that slack stays below the bound cannot be selected; every other one is com
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, cast
+
 import torch
 from torch import Tensor
 
@@ -16,6 +20,29 @@ __all__ = ["LowPrecisionScorer"]
 
 _SLACK = 2.0**-8 + 2.0**-9 + 2.0**-12
 """Relative to ‖x‖·‖w‖; the last term covers accumulation in float32 and the cross terms."""
+
+
+class RoundedKernels(Protocol):
+    """What a backend may offer beside `StepKernels`: the scorer's passes over memory, joined."""
+
+    def rounded_rows(self, rows_JC: Tensor, bias_J: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows in bfloat16 and ‖(row, bias)‖ of each."""
+        ...
+
+    def above_rounded(
+        self,
+        score_TJ: Tensor,
+        bias_J: Tensor,
+        slack_T: Tensor,
+        norm_J: Tensor,
+        weight_J: Tensor,
+        bound: float,
+        *,
+        token: int,
+        latent: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Return token and latent of the entries with (score + b + slack·norm)·w ≥ bound."""
+        ...
 
 
 class LowPrecisionScorer:
@@ -43,22 +70,62 @@ class LowPrecisionScorer:
         """Return the entries of the chunk whose exact f·w reaches `bound`."""
         encoder_JC, bias_J = self._encoder_LC[span], self._bias_L[span]
         acts_TC = self._acts_TC[token : token + rows]
-        score_TJ = (self._low_TC[token : token + rows] @ encoder_JC.to(torch.bfloat16).t()).to(
-            acts_TC.dtype
+        # the bound is lowered by a rounding of the test itself
+        found_N, place_N = self._maybe(token, rows, span, weight_J, bound * (1 - 1e-5), kernels)
+        code_N = kernels.pair_products(found_N, place_N, acts_TC, encoder_JC)
+        code_N += bias_J[place_N]
+        value_N = code_N * weight_J[place_N]
+        reached = value_N >= bound
+        if reached.device.type != "cpu":
+            reached = reached.nonzero().squeeze(1)  # one wait for the count instead of four
+        return Candidates(
+            found_N[reached] + token,
+            place_N[reached] + span.start,
+            code_N[reached],
+            value_N[reached],
         )
+
+    def _maybe(
+        self,
+        token: int,
+        rows: int,
+        span: slice,
+        weight_J: Tensor,
+        bound: float,
+        kernels: StepKernels,
+    ) -> tuple[Tensor, Tensor]:
+        """Return row and column, in the chunk, of the entries that could reach `bound`."""
+        encoder_JC, bias_J = self._encoder_LC[span], self._bias_L[span]
+        low_TC, slack_T = self._low_TC[token : token + rows], self._slack_T[token : token + rows]
+        if hasattr(kernels, "above_rounded"):
+            joined = cast(RoundedKernels, kernels)
+            low_JC, norm_J = joined.rounded_rows(encoder_JC, bias_J)
+            score_TJ = _product(low_TC, low_JC)
+            return joined.above_rounded(
+                score_TJ, bias_J, slack_T, norm_J, weight_J, bound, token=0, latent=0
+            )
+        score_TJ = _product(low_TC, encoder_JC.to(torch.bfloat16)).to(encoder_JC.dtype)
         score_TJ += bias_J
         norm_J = (encoder_JC.square().sum(dim=1) + bias_J.square()).sqrt_()
-        score_TJ.addr_(self._slack_T[token : token + rows], norm_J)
-        # the bound is lowered by a rounding of the test itself
-        maybe = kernels.above(
-            score_TJ, weight_J, bound * (1 - 1e-5), token=token, latent=span.start
-        )
-        code_N = kernels.pair_products(
-            maybe.token_N - token, maybe.latent_N - span.start, acts_TC, encoder_JC
-        )
-        code_N += bias_J[maybe.latent_N - span.start]
-        value_N = code_N * weight_J[maybe.latent_N - span.start]
-        reached = value_N >= bound
-        return Candidates(
-            maybe.token_N[reached], maybe.latent_N[reached], code_N[reached], value_N[reached]
-        )
+        score_TJ.addr_(slack_T, norm_J)
+        found = kernels.above(score_TJ, weight_J, bound, token=0, latent=0)
+        return found.token_N, found.latent_N
+
+
+def _product(low_TC: Tensor, low_JC: Tensor) -> Tensor:
+    """Return x·Wᵀ in bfloat16, its sums kept in float32 as the slack assumes."""
+    with _sums_in_float32():
+        return low_TC @ low_JC.t()
+
+
+@contextmanager
+def _sums_in_float32() -> Iterator[None]:
+    """Keep cuBLAS from adding up the parts of a product in bfloat16, as it may by default."""
+    matmul = torch.backends.cuda.matmul
+    name = "allow_bf16_reduced_precision_reduction"
+    before, split = getattr(matmul, name), getattr(matmul, f"{name}_split_k", None)
+    try:
+        setattr(matmul, name, False if split is None else (False, split))
+        yield
+    finally:
+        setattr(matmul, name, before if split is None else (before, split))

@@ -17,11 +17,13 @@ from torch import Tensor
 from modeldiff_harness.latents.kernels import Candidates, StepKernels, Support
 from modeldiff_harness.latents.kernels.low_precision import LowPrecisionScorer
 
-__all__ = ["CHUNK_NUMBERS", "Pool", "pool_of", "select"]
+__all__ = ["Pool", "chunk_numbers_for", "pool_of", "select"]
 
-CHUNK_NUMBERS = 1 << 22
-"""Numbers of one chunk of pre-activations (16 MiB in float32): large enough for the product's
-full speed, small enough for a cache."""
+_CHUNK_NUMBERS = 1 << 22
+"""Numbers of one chunk of pre-activations on a CPU (16 MiB in float32): large enough for the
+product's full speed, small enough for a cache."""
+_DEVICE_CHUNK_NUMBERS = 1 << 25
+"""The same elsewhere (128 MiB), where every chunk also costs launches and a wait for the count."""
 _ROOMY = 4
 """The pool is cut back when it holds this multiple of what is wanted."""
 _SMALLEST = float(np.finfo(np.float32).tiny)
@@ -38,7 +40,7 @@ def select(
     kernels: StepKernels,
     guess: float = 0.0,
     low_precision: bool = False,
-    chunk_numbers: int = CHUNK_NUMBERS,
+    chunk_numbers: int | None = None,
 ) -> Support:
     """Return exactly the `n_keep` largest positive entries of ReLU(x·W_encᵀ + b)·w.
 
@@ -46,7 +48,11 @@ def select(
     flat index.  With fewer positive entries all of them are kept.  `guess` is a lower bound worth
     trying first; it never changes the result.  With `low_precision` the dense product runs in
     bfloat16 and only entries that could reach the bound are evaluated in full precision.
+    `chunk_numbers` bounds the part of the product that exists at a time; None: what suits the
+    device.
     """
+    if chunk_numbers is None:
+        chunk_numbers = chunk_numbers_for(acts_TC.device)
     if guess > _SMALLEST:
         pool = Pool(n_keep, guess)
         _scan(acts_TC, encoder_LC, bias_L, weight_L, pool, kernels, low_precision, chunk_numbers)
@@ -55,6 +61,11 @@ def select(
     pool = pool_of(n_keep)
     _scan(acts_TC, encoder_LC, bias_L, weight_L, pool, kernels, low_precision, chunk_numbers)
     return pool.support(int(acts_TC.shape[0]), int(encoder_LC.shape[0]))
+
+
+def chunk_numbers_for(device: torch.device) -> int:
+    """Return how many pre-activations are worth computing at a time on `device`."""
+    return _CHUNK_NUMBERS if device.type == "cpu" else _DEVICE_CHUNK_NUMBERS
 
 
 def pool_of(n_keep: int) -> Pool:
@@ -123,7 +134,7 @@ def _scan(
     rows = max(1, min(n_tokens, chunk_numbers // min(n_latents, 256)))
     columns = max(1, min(n_latents, chunk_numbers // max(1, rows)))
     scorer = LowPrecisionScorer(acts_TC, encoder_LC, bias_L) if low_precision else None
-    scratch = acts_TC.new_empty(rows * columns)
+    scratch = acts_TC.new_empty(0 if low_precision else rows * columns)
     for token in range(0, max(1, n_tokens), rows):
         acts = acts_TC[token : token + rows]
         for latent in range(0, n_latents, columns):
@@ -151,6 +162,8 @@ def _concatenate(parts: list[Candidates]) -> Candidates:
 
 
 def _subset(found: Candidates, which: Tensor) -> Candidates:
+    if which.dtype == torch.bool and which.device.type != "cpu":
+        which = which.nonzero().squeeze(1)  # one wait for the count instead of four
     return Candidates(
         found.token_N[which], found.latent_N[which], found.code_N[which], found.value_N[which]
     )
