@@ -51,6 +51,11 @@ class BenchmarkRow:
     candidate_se_unpaired: float | None = None
     """As lm-eval prints them."""
     prompts_differ: bool = False
+    p_exact: float | None = None
+    """Exact McNemar p beside the mid-p; binary metrics whose items stand alone."""
+    both_right: int | None = None
+    """Items right by both models (binary metrics)."""
+    both_wrong: int | None = None
     cluster: str | None = None
     """What makes items one cluster: a document field or an expression; None: every item alone."""
     n_clusters: int | None = None

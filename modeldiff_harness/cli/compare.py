@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from modeldiff_harness.cli.options import ListCommand
 from modeldiff_harness.cli.printing import print_comparison
 from modeldiff_harness.cli.progress import console_progress
 from modeldiff_harness.errors import UsageError
@@ -25,7 +24,7 @@ def compare_options(function: Any) -> Any:
         (
             click.option("--format_in", default="auto", show_default=True,
                          help="lm-eval, inspect, lighteval, or a plugin's importer."),
-            click.option("--tasks", help="Names, groups or patterns; default: all."),
+            click.option("--tasks", help="Names, groups or patterns by comma; default: all."),
             click.option("--names", metavar="BASELINE,CANDIDATE",
                          help="What to call the models; default: their names in the results."),
             click.option("--replicate", "replicates", multiple=True,
@@ -98,7 +97,7 @@ def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-@click.command(cls=ListCommand, short_help="Compare two folders of existing results.")
+@click.command(short_help="Compare two folders of existing results.")
 @click.argument("baseline", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @compare_options

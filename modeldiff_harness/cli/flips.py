@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modeldiff_harness.cli.compare import compare_options, request_of
-from modeldiff_harness.cli.options import ListCommand
 from modeldiff_harness.cli.printing import print_json, printable
+from modeldiff_harness.errors import UsageError
 from modeldiff_harness.store import default_data_folder, resolve_run_folder
 
 if TYPE_CHECKING:
@@ -23,10 +23,12 @@ _FAULT_COLUMNS = ("task", "model", "answers", "not extracted", "empty", "truncat
                   "errors")  # fmt: skip
 
 
-@click.command(cls=ListCommand, short_help="List items lost and gained, with both answers.")
+@click.command(short_help="List items lost and gained, with both answers.")
 @click.argument("run_or_baseline")
 @click.argument("candidate", required=False, type=click.Path(path_type=Path))
-@click.option("--task", "only", multiple=True, help="Name, group or pattern; repeatable.")
+@click.option(
+    "--task", "only", multiple=True, help="Name, group or pattern of a run's task; repeatable."
+)
 @click.option(
     "--direction",
     type=click.Choice(["both", "lost", "gained"]),
@@ -85,6 +87,13 @@ def _results(first: str, candidate: Path | None, given: dict[str, Any]) -> Bench
 
     if candidate is not None:
         return comparing.compare(request_of(Path(first), candidate, given)).results
+    context = click.get_current_context()
+    for name in given:
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise UsageError(
+                f"--{name} says how two results are paired; a run is paired already.",
+                hint="Leave it out, or give two folders of results.",
+            )
     return comparing.results_of_run(resolve_run_folder(default_data_folder(), first))
 
 

@@ -36,7 +36,9 @@ _DETAIL_COLUMNS = (
     "Δ",
     "95 % interval",
     "p",
+    "exact p",
     "q",
+    "both right / both wrong",
     "paired se",
     "simultaneous interval",
     "effect",
@@ -128,7 +130,9 @@ def _details(row: BenchmarkRow) -> tuple[str, ...]:
         signed(row.delta, 4),
         interval(row.lower, row.upper, 4),
         probability(row.p),
+        probability(row.p_exact),
         probability(row.q),
+        ABSENT if row.both_right is None else f"{row.both_right:,} / {row.both_wrong or 0:,}",
         number(row.se, 4),
         ABSENT
         if row.simultaneous_lower is None or row.simultaneous_upper is None

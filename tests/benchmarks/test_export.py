@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from modeldiff_harness.artifacts import BenchmarkResults
-from modeldiff_harness.benchmarks.bench import pair_runs
+from modeldiff_harness.benchmarks.bench import pair_measured, pair_runs
 from modeldiff_harness.benchmarks.export import export_lm_eval, pair_results, pair_table
+from modeldiff_harness.builtin import import_results_lm_eval
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import RunError
 
@@ -73,3 +76,61 @@ def test_a_folder_that_cannot_be_written_is_an_error(
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match="cannot write results to"):
         export_lm_eval(results, tmp_path / "file")
+
+
+def test_exported_files_compare_to_the_same_rows(make_run, sample_row, tmp_path):
+    """Groups, clusters, aggregations and directions survive the files."""
+
+    def rows(seed: int):
+        rng = np.random.default_rng(seed)
+        return [
+            sample_row(i, {"acc": int(rng.integers(2)), "ppl": [-float(rng.random()), 3]},
+                       doc={"passage": i // 4, "i": i})
+            for i in range(80)
+        ]  # fmt: skip
+
+    fields = {
+        "cluster_field": "passage",
+        "capability": "math_reasoning",
+        "limit": 80.0,
+        "aggregations": {"acc": "mean", "ppl": "weighted_perplexity"},
+        "higher_is_better": {"acc": True, "ppl": False},
+    }
+    sides = [
+        [make_run(f"org/{name}", rows(seed + k), task=task, **_results(task, fields))
+         for k, task in enumerate(("x", "y"))]
+        for name, seed in (("a", 0), ("b", 10))
+    ]  # fmt: skip
+    work = tmp_path / "work"
+    work.mkdir()
+    results = pair_runs(
+        *sides, pair=("org/a", "org/b"), runtime=Runtime(workdir=work), groups={"all": ("x", "y")}
+    )
+    export_lm_eval(results, tmp_path / "out")
+    importer = import_results_lm_eval.create()
+    read = [importer.read(tmp_path / "out" / f"org__{name}") for name in "ab"]
+    assert read[0].groups == {"all": ("x", "y")}
+    again = pair_measured(
+        *({t.task: partial(_same, t) for t in side.tasks} for side in read), groups=read[0].groups
+    )
+    assert {row.task for row in again.rows} == {"x", "y", "all"}
+    assert again.rows == results.rows
+    assert (again.limit, again.items) == (results.limit, results.items)
+
+
+def _same(task):
+    return task
+
+
+def _results(task: str, fields):
+    metrics = {"acc,none": 0.5, "acc_stderr,none": 0.05}
+    printed = {
+        "results": {task: {"alias": task, **metrics}},
+        "configs": {task: {"task": task, "output_type": "multiple_choice"}},
+        "versions": {task: 1.0},
+        "n-shot": {task: 0},
+        "higher_is_better": {task: fields["higher_is_better"]},
+        "n-samples": {task: {"original": 80, "effective": 80}},
+        "group_subtasks": {task: []},
+    }
+    return {**fields, "lm_eval_results": printed}

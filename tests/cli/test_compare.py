@@ -203,3 +203,15 @@ def test_flips_of_a_run_come_from_the_store(mdh, finished):
         row = rows[task["task"]]
         if row["fixed"] is not None:
             assert (task["n_gained"], task["n_lost"]) == (row["fixed"], row["broken"])
+
+
+def test_options_of_pairing_are_refused_for_a_run(mdh, pair, tmp_path):
+    assert mdh("compare", *pair, "--output_path", tmp_path / "out").code == 0
+    said = mdh("flips", tmp_path / "out", "--allow_unmatched")
+    assert said.code == 2
+    assert "a run is paired already" in said.error_line()
+
+
+def test_options_may_stand_before_the_folders(mdh, pair):
+    said = mdh("compare", "--tasks", "gsm8k", *pair, "--format", "json")
+    assert said.code == 0, said.err

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,16 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from modeldiff_harness.artifacts import BenchmarkRow
+from modeldiff_harness.artifacts import (
+    BenchmarkRow,
+    ImportedResults,
+    MeasuredTask,
+    TaskSample,
+)
 from modeldiff_harness.benchmarks.paired_rows import PairingOptions
+from modeldiff_harness.contracts import Component
 from modeldiff_harness.errors import UsageError
+from modeldiff_harness.hookspecs import hookimpl
 from modeldiff_harness.pipeline.compare import (
     CompareRequest,
     Comparison,
@@ -27,6 +35,7 @@ from modeldiff_harness.pipeline.compare import (
     results_of_run,
     write_comparison,
 )
+from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.report.schema import read_report
 from modeldiff_harness.testing.result_files import (
     ResultItem,
@@ -392,3 +401,52 @@ def test_a_written_comparison_is_a_report_and_keeps_every_item(tmp_path: Path) -
     assert results_of_run(tmp_path / "out").items == found.results.items
     assert found.report.benchmarks.gateable
     assert str(tmp_path) not in json.dumps(document["provenance"]["config"])
+
+
+def test_an_importer_of_a_plugin_is_asked(tmp_path: Path) -> None:
+    """A stranger's format: one number a line."""
+
+    class Lines:
+        def recognises(self, path: Path) -> bool:
+            return path.suffix == ".scores"
+
+        def read(self, path: Path) -> ImportedResults:
+            values = [float(line) for line in path.read_text().split()]
+            samples = [
+                TaskSample(i, str(i), "", "", "none", "", "", "", "", {"score": v})
+                for i, v in enumerate(values)
+            ]
+            return ImportedResults(path.stem, "lines", (MeasuredTask("mine", tuple(samples)),))
+
+    @hookimpl
+    def mdh_components() -> list[Component]:
+        return [Component("result_importer", "lines", Lines, "one number a line")]
+
+    registry = load_registry({"lines": SimpleNamespace(mdh_components=mdh_components)})
+    for name, values in (("old", [1, 2, 3, 4]), ("new", [2, 2, 5, 4])):
+        (tmp_path / f"{name}.scores").write_text("\n".join(map(str, values)))
+    request = CompareRequest(tmp_path / "old.scores", tmp_path / "new.scores")
+    row = only(compare(request, registry=registry))
+    assert (row.task, row.metric, row.n, row.delta) == ("mine", "score", 4, 0.75)
+    assert row.effect_name == "Cohen's dz"
+    assert row.effect == pytest.approx(0.75 / np.std([1, 0, 2, 0], ddof=1))
+
+
+def test_simultaneous_intervals_hold_the_rows_own_shape(tmp_path: Path) -> None:
+    tasks = {name: table(40, a, b, 20) for name, a, b in (("x", 9, 1), ("y", 3, 3), ("z", 2, 9))}
+    paths = [
+        write_lm_eval(
+            tmp_path / who,
+            {name: [lm_eval_row(i) for i in items_of(both[side])] for name, both in tasks.items()},
+            model=who,
+        )
+        for side, who in enumerate("ab")
+    ]
+    rows = compare(CompareRequest(*paths)).report.benchmarks.rows
+    wider = stats.norm.isf(0.025 / 3) / stats.norm.isf(0.025)
+    for row in rows:
+        assert row.simultaneous_lower is not None
+        assert row.simultaneous_lower - row.delta == pytest.approx((row.lower - row.delta) * wider)
+        exact = mcnemar([[40, row.broken], [row.fixed, 20]], exact=True).pvalue
+        assert row.p_exact == pytest.approx(exact)
+        assert (row.both_right, row.both_wrong) == (40, 20)
