@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "MarkdownCounts",
+    "count_fences",
     "count_markdown",
     "count_words_and_marks",
     "normalised_difference",
@@ -62,6 +63,13 @@ def without_fenced_code(answer: str) -> str:
     if "```" not in answer and "~~~" not in answer:
         return answer
     return _FENCE.sub("", answer)
+
+
+def count_fences(answer: str) -> int:
+    """Count fenced code blocks; an unclosed one counts."""
+    if "```" not in answer and "~~~" not in answer:
+        return 0
+    return sum(1 for _ in _FENCE.finditer(answer))
 
 
 def count_words_and_marks(answer: str) -> int:
