@@ -166,11 +166,17 @@ def whole_score(work: Workload) -> Betas:
 
 
 def error_against_definition(work: Workload, found: Betas) -> float:
-    """Largest difference from the definition in float64, on latents that are active enough."""
+    """Largest difference from the definition in float64, on latents that are active enough.
+
+    Left out are latents with an activation so near θ that float32 may take it for the other side.
+    """
     weights = InferenceWeights.of(work.dictionary, dtype=torch.float64)
     acts = [torch.cat(parts).double() for parts in zip(*batches(work, BATCH_TOKENS), strict=True)]
     code_TL = dense_codes(weights, acts)
     often = (code_TL > 0).sum(dim=0) >= 20
+    h_TL = weights.encoder_bias_L + torch.cat(acts, dim=1) @ weights.encoder_CL
+    often &= ~((h_TL * weights.weight_L / weights.threshold - 1).abs() < 1e-5).any(dim=0)
+    del h_TL
     worst = 0.0
     for kind, target in TARGETS:
         decoder_LD = weights.decoders[target]

@@ -199,6 +199,8 @@ class LatentsSection:
     n_corpus_tokens: int = 0
     corpus_authors: dict[str, int] = field(default_factory=dict)
     """Documents by author."""
+    how_run: dict[str, str] = field(default_factory=dict)
+    """Model → type of its forward passes, packing of rows, type on disk."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ from modeldiff_harness.models.packing import Rows, capture_rows, pack_rows, pack
 
 __all__ = ["TransformersSource", "create"]
 
+_CPU_BATCH_TOKENS = 1024
+"""Tokens a forward pass on a CPU, of rows of similar length: more of them gain nothing there."""
+
 
 def create() -> TransformersSource:
     """Return a source; it has no configuration."""
@@ -123,15 +126,24 @@ def _activations(
     spans = [slice(corpus.offsets_N1[n], corpus.offsets_N1[n + 1]) for n in documents]
     ids = [torch.from_numpy(corpus.tokens_T[span].astype(np.int64)) for span in spans]
     config: Any = model.config
-    layout = (
-        [[d] for d in range(len(ids))]
-        if packing == "alone"
-        else pack_rows([int(d.shape[0]) for d in ids], config.get_text_config().hidden_size)
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    batches = pack_rows(
+        [int(d.shape[0]) for d in ids],
+        config.get_text_config().hidden_size,
+        batch_tokens=_CPU_BATCH_TOKENS if on_cpu else None,
+        together=packing != "alone",
     )
-    rows = Rows.of(ids, layout)
-    found = capture_rows(model, rows, blocks, packing)
-    place_T = rows.place_N.to(next(iter(found.values())).device)
-    return [found[block].flatten(0, 1)[place_T].float().cpu() for block in blocks]
+    found: list[dict[int, Tensor]] = [{} for _ in blocks]
+    for layout in batches:
+        rows = Rows.of(ids, layout)
+        captured = capture_rows(model, rows, blocks, packing)
+        numbers = sorted(d for row in layout for d in row)
+        for block, by_document in zip(blocks, found, strict=True):
+            x_TD = captured[block].flatten(0, 1)[rows.place_N.to(captured[block].device)]
+            sizes = [int(ids[d].shape[0]) for d in numbers]
+            parts = torch.tensor_split(x_TD.float().cpu(), np.cumsum(sizes)[:-1].tolist())
+            by_document.update(zip(numbers, parts, strict=True))
+    return [torch.cat([by_document[d] for d in range(len(ids))]) for by_document in found]
 
 
 def _how(model: nn.Module, packing: str) -> str:

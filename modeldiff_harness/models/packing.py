@@ -42,16 +42,16 @@ class Rows:
     document_BT: Tensor
     """Number of the document within its row."""
     place_N: Tensor
-    """Flat place of every token, document after document in the order given."""
+    """Flat place of every token, document after document, lowest number first."""
 
     @classmethod
     def of(cls, documents: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> Rows:
-        """Lay `documents` (token ids each) out; `rows` says which stand in which row."""
+        """Lay out those of `documents` (token ids each) that `rows` names, row by row."""
         lengths = [int(d.shape[0]) for d in documents]
         width = max(sum(lengths[d] for d in row) for row in rows)
         ids_BT = torch.zeros((len(rows), width), dtype=torch.long)
         position_BT, document_BT = torch.zeros_like(ids_BT), torch.zeros_like(ids_BT)
-        first = [0] * len(documents)
+        first: dict[int, int] = {}
         for b, row in enumerate(rows):
             start = 0
             for place, d in enumerate(row):
@@ -63,30 +63,48 @@ class Rows:
                 start += lengths[d]
             position_BT[b, start:] = torch.arange(width - start)
             document_BT[b, start:] = len(row)
-        place_N = torch.cat(
-            [torch.arange(n) + start for n, start in zip(lengths, first, strict=True)]
-        )
+        place_N = torch.cat([torch.arange(lengths[d]) + first[d] for d in sorted(first)])
         return cls(ids_BT, position_BT, document_BT, place_N)
 
 
-def pack_rows(lengths: Sequence[int], width: int) -> list[list[int]]:
-    """Deal documents of these lengths to rows, none of them cut; return the documents of each row.
+def pack_rows(
+    lengths: Sequence[int], width: int, *, batch_tokens: int | None = None, together: bool = True
+) -> list[list[list[int]]]:
+    """Deal documents of these lengths to batches of rows, none of them cut.
 
-    Longest first into the fullest row that has room, for several lengths of a row; the cheapest
-    layout wins, where a token costs 1 + T/(6·width) of its linear layers' work: `width` is the
-    model's, T the length of its row, and T/(6·width) what attention adds.
+    Longest first into the fullest row that has room, for several lengths of a row; rows of similar
+    length form a batch of about `batch_tokens` (None: one batch).  The cheapest layout wins, where
+    a token costs 1 + T/(6·width) of its linear layers' work: `width` is the model's, T the length
+    of its row, and T/(6·width) what attention adds.  `together` False: one document a row.
     """
     longest = max(lengths)
-    tried = sorted({max(longest, row_tokens) for row_tokens in _ROW_TOKENS})
-    best: tuple[float, list[list[int]]] | None = None
-    for row_tokens in tried:
-        rows = _best_fit(lengths, row_tokens)
-        used = max(sum(lengths[d] for d in row) for row in rows)
-        cost = len(rows) * used * (1.0 + used / (6.0 * width))
+    layouts = [[[d] for d in range(len(lengths))]]
+    if together:
+        tried = sorted({max(longest, row_tokens) for row_tokens in (longest, *_ROW_TOKENS)})
+        layouts += [_best_fit(lengths, row_tokens) for row_tokens in tried]
+    best: tuple[float, list[list[list[int]]]] | None = None
+    for rows in layouts:
+        batches, cost = _batches(rows, lengths, width, batch_tokens)
         if best is None or cost < best[0]:
-            best = cost, rows
+            best = cost, batches
     assert best is not None
     return best[1]
+
+
+def _batches(
+    rows: Sequence[list[int]], lengths: Sequence[int], width: int, batch_tokens: int | None
+) -> tuple[list[list[list[int]]], float]:
+    """Cut `rows`, longest first, into batches padded to their longest row; return their cost."""
+    ordered = sorted(rows, key=lambda row: (-sum(lengths[d] for d in row), row))
+    used = [sum(lengths[d] for d in row) for row in ordered]
+    n_batches = 1 if batch_tokens is None else max(1, round(sum(used) / batch_tokens))
+    n_rows = -(-len(ordered) // n_batches)
+    batches, cost = [], 0.0
+    for first in range(0, len(ordered), n_rows):
+        batches.append(ordered[first : first + n_rows])
+        longest = used[first]
+        cost += len(batches[-1]) * longest * (1.0 + longest / (6.0 * width))
+    return batches, cost
 
 
 def _best_fit(lengths: Sequence[int], row_tokens: int) -> list[list[int]]:

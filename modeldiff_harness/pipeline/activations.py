@@ -88,7 +88,7 @@ class LiveActivations:
     site: str
     match: tuple[str, Stage[NullMatch]] | None
 
-    modules = (*_LIVE, "modeldiff_harness.models.blocks")
+    modules = (*_LIVE, "modeldiff_harness.models.blocks", "modeldiff_harness.models.packing")
 
     @property
     def inputs(self) -> tuple[Stage[Any], ...]:
@@ -182,6 +182,15 @@ class Activations:
         )
         return CachedActivations(self.corpus, harvests, site)
 
+    def how(self) -> dict[str, str]:
+        """Return how each model was run: type, packing, type on disk; the harvests must be made."""
+        config = self.context.config.latents
+        if self.mode == "stream":
+            note = f"{self.context.harvest_dtype}, run while training, buffer {config.buffer_dtype}"
+            return dict.fromkeys(self.context.config.pair, note)
+        found = [stage.value() for stage in self.harvests.values()]
+        return {h.views[0].model: f"{h.how or 'run'}, stored as {h.dtype}" for h in found}
+
     def _harvest(self, model: str, match: Stage[NullMatch] | None) -> Stage[HarvestedActivations]:
         stage = _harvest_stage(self, model, match)
         return self.harvests.setdefault(stage.key, stage)
@@ -260,6 +269,7 @@ def _statistics_stage(
             f"{_LATENTS}.live",
             f"{_LATENTS}.sample",
             "modeldiff_harness.models.blocks",
+            "modeldiff_harness.models.packing",
         ),
         estimate=f"≤ {min(config.sample_tokens, config.max_tokens):,} tokens a model",
     )
@@ -300,6 +310,10 @@ def _harvest_stage(
             "versions": context.versions("transformers", "torch"),
         },
         inputs=(corpus, *([match] if match else [])),
-        modules=(f"{_LATENTS}.harvest", "modeldiff_harness.models.blocks"),
+        modules=(
+            f"{_LATENTS}.harvest",
+            "modeldiff_harness.models.blocks",
+            "modeldiff_harness.models.packing",
+        ),
         estimate=f"≤ {config.max_tokens:,} tokens",
     )

@@ -110,6 +110,11 @@ def cost_lines(
         f"(buffer {_gib(cost.buffer)}, models up to the site {_gib(cost.models)}, dictionary with "
         f"Adam {_gib(cost.trainer)}, one batch of codes {_gib(cost.batch)})",
     ]
+    half = context.harvest_dtype != "float32"
+    lines.append(
+        f"forward passes: {context.harvest_dtype}"
+        + (", which moves single tokens by up to 25 %; latents.dtype float32 is exact" * half)
+    )
     if mode == "cached" and cost.disk_cached > disk:
         lines.append(
             f"warning: {_gib(cost.disk_cached)} of activations may not fit on a disk with "

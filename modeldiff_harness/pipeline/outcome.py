@@ -28,6 +28,7 @@ def latent_findings(context: PairContext, stages: LatentStages) -> LatentFinding
         energies=energies,
         controls=controls,
         extra_columns=_extra_columns(context, members),
+        how_run=stages.activations.how(),
     )
 
 

@@ -65,6 +65,8 @@ class LatentFindings:
     controls: SimpleControls | None = None
     extra_columns: Mapping[str, str] = field(default_factory=dict)
     """Column of a scorer that is not built in → what it means, with its unit."""
+    how_run: Mapping[str, str] = field(default_factory=dict)
+    """Model → type of its forward passes, packing of rows, type on disk."""
 
 
 @dataclass(frozen=True)

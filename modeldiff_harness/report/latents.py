@@ -43,6 +43,7 @@ def latents_section(found: LatentFindings) -> LatentsSection:
         extra_columns=dict(found.extra_columns),
         n_corpus_tokens=found.corpus.n_tokens,
         corpus_authors=dict(authors.most_common()),
+        how_run=dict(found.how_run),
     )
 
 

@@ -81,7 +81,22 @@ def _text(section: LatentsSection, decoys: list[LatentReport]) -> tuple[str, ...
             f"{labelled} of {len(decoys)} decoys (shared latents labelled the same way) passed a "
             "label test."
         )
-    return tuple(text for text in (corpus, checked) if text)
+    return tuple(text for text in (corpus, _how_run(section), checked) if text)
+
+
+def _how_run(section: LatentsSection) -> str:
+    """Say how the activations were made; in full where models differ, and warn of bfloat16."""
+    found = section.how_run
+    if not found:
+        return ""
+    ways = sorted(set(found.values()))
+    if len(ways) == 1:
+        text = f"Activations: {ways[0]}."
+    else:
+        text = f"Activations: {'; '.join(f'{name} {how}' for name, how in found.items())}."
+    if any(how.startswith(("bfloat16", "float16")) for how in ways):
+        text += " Forward passes of half precision move single tokens by up to 25 %."
+    return text
 
 
 def short_names(dictionaries: Sequence[DictionaryReport]) -> dict[str, str]:

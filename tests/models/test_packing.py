@@ -111,15 +111,21 @@ def test_unknown_kinds_of_layer_are_refused() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(1, 1500), min_size=1, max_size=60), st.sampled_from([64, 576, 4096]))
-def test_every_document_stands_in_one_row_and_padding_is_bounded(
-    lengths: list[int], width: int
+@given(
+    st.lists(st.integers(1, 1500), min_size=1, max_size=60),
+    st.sampled_from([64, 576, 4096]),
+    st.sampled_from([None, 700, 4096]),
+)
+def test_every_document_stands_in_one_row_and_no_layout_costs_more_than_padding(
+    lengths: list[int], width: int, batch_tokens: int | None
 ) -> None:
-    rows = pack_rows(lengths, width)
-    assert sorted(d for row in rows for d in row) == list(range(len(lengths)))
-    used = max(sum(lengths[d] for d in row) for row in rows)
-    assert used <= max(1024, max(lengths))
-    one_a_row = len(lengths) * max(lengths)
-    assert len(rows) * used * (1 + used / (6 * width)) <= one_a_row * (
-        1 + max(1024, max(lengths)) / (6 * width)
-    )
+    batches = pack_rows(lengths, width, batch_tokens=batch_tokens)
+    assert sorted(d for rows in batches for row in rows for d in row) == list(range(len(lengths)))
+    cost = 0.0
+    for rows in batches:
+        used = max(sum(lengths[d] for d in row) for row in rows)
+        cost += len(rows) * used * (1 + used / (6 * width))
+    longest = max(lengths)
+    assert cost <= len(lengths) * longest * (1 + longest / (6 * width)) * (1 + 1e-9)
+    apart = pack_rows(lengths, width, batch_tokens=batch_tokens, together=False)
+    assert all(len(row) == 1 for rows in apart for row in rows)

@@ -66,9 +66,10 @@ def test_the_plan_of_the_paper_prefers_the_stream(paper, monkeypatch):
     monkeypatch.setattr(cost, "_available_memory", lambda _device: (80 * 10**9, "cuda"))
     monkeypatch.setattr(cost.shutil, "disk_usage", lambda _path: SimpleNamespace(free=10**12))
     lines = cost.cost_lines(paper, ("resid_post.20",), DICTIONARIES, 0)
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert "stream (chosen)" in lines[1]
     assert "13.35 GiB" in lines[1], "the buffer in bfloat16"
+    assert lines[2].startswith(f"forward passes: {paper.harvest_dtype}")
     latents = replace(paper.config.latents, activations="cached")
     paper.config = replace(paper.config, latents=latents)
     lines = cost.cost_lines(paper, ("resid_post.20",), DICTIONARIES, 0)
@@ -79,7 +80,7 @@ def test_the_plan_of_the_paper_prefers_the_stream(paper, monkeypatch):
 
 def test_too_little_memory_names_the_next_move(paper, monkeypatch):
     monkeypatch.setattr(cost, "_available_memory", lambda _device: (40 * 10**9, "cuda"))
-    (warning,) = cost.cost_lines(paper, ("resid_post.20",), DICTIONARIES, 0)[2:]
+    (warning,) = cost.cost_lines(paper, ("resid_post.20",), DICTIONARIES, 0)[3:]
     assert "40" not in warning.split("warning")[0]
     assert "cuda memory" in warning
     assert "--buffer_tokens" in warning
