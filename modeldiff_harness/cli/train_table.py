@@ -77,10 +77,13 @@ class TrainTable:
         table = Table(
             *_COLUMNS, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold"
         )
-        for column in table.columns[1:]:
+        rows = self.cells()
+        for index, column in enumerate(table.columns[1:], start=1):
             column.justify, column.no_wrap = "right", True
-        for cells in self.cells():
-            table.add_row(*(Text(cell) for cell in cells))
+            column.min_width = max(len(cells[index]) for cells in (*rows, _COLUMNS))
+        for name, *numbers in rows:  # a narrow terminal cuts the name, never a number
+            short = Text(name, no_wrap=True, overflow="ellipsis")
+            table.add_row(short, *(Text(number) for number in numbers))
         return table
 
 

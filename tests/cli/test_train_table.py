@@ -66,6 +66,19 @@ def test_names_are_not_markup() -> None:
     assert "[red]x[/red]" in stream.getvalue()
 
 
+def test_a_long_name_gives_way_to_the_numbers_on_a_narrow_terminal() -> None:
+    stream = io.StringIO()
+    table = TrainTable()
+    table.add(event(1, "direct/smollm2-sft+smollm2-simpo/resid_post.15#r0"))
+    Console(file=stream, width=80).print(table)
+    header, row = stream.getvalue().splitlines()
+    assert "left" in header
+    assert "direct/" in row
+    assert "…" in row
+    assert row.split()[1:] == ["1/600", "45,679", "0.4123", "0.714", "40.2", "1,203", "0.004",
+                               "33.5", "–"]  # fmt: skip
+
+
 def test_a_terminal_shows_the_table_while_it_trains_and_keeps_one_line() -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=140, highlight=False)
