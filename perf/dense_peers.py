@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import torch
@@ -105,6 +106,7 @@ def sparsify_step(acts_TC: Tensor, n_latents: int, k: int) -> Callable[[], float
     It keeps the top k of every token instead of k·B of the batch and has unit-norm decoders: work
     of about the same size, another algorithm.
     """
+    os.environ.setdefault("SPARSIFY_DISABLE_TRITON", "1")  # its decoder for CPUs
     try:
         from sparsify import SparseCoder
         from sparsify.config import SparseCoderConfig
