@@ -25,7 +25,8 @@ __all__ = ["create"]
 
 _STAMP = r"\d{4}-\d\d-\d\dT[\d.:-]+"
 _SAMPLES = re.compile(rf"samples_(?P<task>.+?)(_(?P<stamp>{_STAMP}))?\.jsonl")
-_RESULTS = re.compile(rf"results(_(?P<stamp>{_STAMP}))?\.json")
+_RESULTS = re.compile(rf".+?(_(?P<stamp>{_STAMP}))?\.json")
+"""`results_<stamp>.json`; with `--output_path x.json` it is `x_<stamp>.json`."""
 _DEPTH = 3
 _SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 _FACTS = {
@@ -130,7 +131,8 @@ def _documents(folder: Path) -> dict[str, dict[str, Any]]:
     """Stamp → results file."""
     found = {}
     for file in sorted(folder.iterdir()):
-        if match := _RESULTS.fullmatch(file.name):
+        match = _RESULTS.fullmatch(file.name)
+        if match and (file.name.startswith("results") or _is_results(file)):
             document = read_json(file)
             if not isinstance(document, dict) or not isinstance(document.get("results"), dict):
                 raise UsageError(f"{file} is not a results file of lm-eval: it has no results.")
