@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from modeldiff_harness.artifacts import (
     SPLITS,
@@ -21,9 +24,10 @@ from modeldiff_harness.artifacts import (
 from modeldiff_harness.builtin.scorer_activity import Activity
 from modeldiff_harness.builtin.scorer_delta_norm import DeltaNorm
 from modeldiff_harness.builtin.scorer_latent_scaling import LatentScaling
-from modeldiff_harness.contracts import LatentScorer, Runtime, ScoreContext
+from modeldiff_harness.contracts import ActivationBatch, LatentScorer, Runtime, ScoreContext
 from modeldiff_harness.errors import RunError, UsageError
-from modeldiff_harness.latents.score import jackknife_blocks, score
+from modeldiff_harness.latents.examples import ExampleSettings
+from modeldiff_harness.latents.score import jackknife_blocks, score, whole_documents
 from modeldiff_harness.latents.stream import MatrixStream
 from modeldiff_harness.testing.planted import PlantedConfig, PlantedTruth, planted_stream
 
@@ -296,6 +300,30 @@ def test_quality_and_activity_equal_their_definitions(scored: Scored) -> None:
 
 
 def test_group_activity_equals_counting_by_hand(scored: Scored) -> None:
+    _check_group_activity(scored)
+
+
+@pytest.mark.parametrize("tidy_at", [1 << 20, 50])
+def test_prompts_of_several_documents_are_counted_once(
+    monkeypatch: pytest.MonkeyPatch, tidy_at: int
+) -> None:
+    from modeldiff_harness.latents import group_activity
+
+    monkeypatch.setattr(group_activity, "_TIDY_AT", tidy_at)
+    stream, truth = planted_stream(CONFIG, dtype=torch.float64)
+    documents = []
+    for document in stream.corpus.documents:
+        number = int(str(document.prompt_id)[1:])  # prompts n and n + 4 share their capability
+        documents.append(replace(document, prompt_id=f"q{number % 4}-{number // 8}"))
+    stream.corpus = replace(stream.corpus, documents=tuple(documents))
+    dictionary = truth.dictionary(stream.normalisers, artefacts=True)
+    scores, examples = score(dictionary, stream, [], runtime=Runtime(batch_tokens=300))
+    activity = scores.activity
+    assert (activity.n_prompts_G < activity.n_documents_G).any()
+    _check_group_activity(Scored(stream, truth, dictionary, scores, examples))
+
+
+def _check_group_activity(scored: Scored) -> None:
     activity, corpus = scored.scores.activity, scored.stream.corpus
     groups = list(zip(activity.splits, activity.capabilities, activity.authors, strict=True))
     assert len(set(groups)) == len(groups) == 2 * 4 * 3
@@ -403,3 +431,64 @@ def test_scored_splits_are_the_held_out_ones() -> None:
 
     _score(scorers=[Watch(np.zeros(_score().dictionary.n_latents))], batch_tokens=300)
     assert seen == {"score", "label_test"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=12),
+    st.lists(st.integers(1, 14), min_size=1, max_size=20),
+)
+def test_batches_are_cut_between_documents_only(lengths: list[int], cuts: list[int]) -> None:
+    document_T = np.repeat(np.arange(len(lengths)), lengths)
+    rows_T = np.arange(document_T.shape[0]) * 3
+    x_TD = torch.from_numpy(rows_T).double()[:, None]
+    borders = np.cumsum([0, *cuts])
+    borders = [*borders[borders < rows_T.shape[0]], rows_T.shape[0]]
+    given_batches = [
+        ActivationBatch((), (x_TD[a:b],), rows_T[a:b], document_T[a:b])
+        for a, b in pairwise(borders)
+    ]
+    found = list(whole_documents(given_batches))
+    np.testing.assert_array_equal(np.concatenate([b.rows_T for b in found]), rows_T)
+    np.testing.assert_array_equal(torch.cat([b.acts[0] for b in found]), x_TD)
+    for batch in found:
+        assert batch.document_T.shape[0] > 0
+        np.testing.assert_array_equal(batch.document_T, document_T[batch.rows_T // 3])
+    for left, right in pairwise(found):
+        assert left.document_T[-1] < right.document_T[0]
+    longest = max(lengths) + max(b.rows_T.shape[0] for b in given_batches)
+    assert max(b.rows_T.shape[0] for b in found) <= longest + max(lengths)
+
+
+def _held_bytes(n_tokens: int) -> int:
+    """Bytes that the running sums of a score pass hold after `n_tokens` tokens, by tracemalloc."""
+    import tracemalloc
+
+    config = replace(CONFIG, n_prompts=n_tokens // (3 * CONFIG.tokens_per_document))
+    stream, truth = planted_stream(config)
+    dictionary = truth.dictionary(stream.normalisers)
+    few = ExampleSettings(n_top=2, n_quantile=1)
+    seen: list[int] = []
+
+    class Last(_Named):
+        """Looks at what is held while the pass stands at each batch."""
+
+        splits = ("score",)
+
+        def update(self, context: ScoreContext) -> None:
+            seen.append(tracemalloc.get_traced_memory()[0])
+
+    scorers = [Activity(), LatentScaling(), Last(np.zeros(dictionary.n_latents))]
+    tracemalloc.start()
+    try:
+        score(dictionary, stream, scorers, examples=few, runtime=Runtime(batch_tokens=500))
+    finally:
+        tracemalloc.stop()
+    return seen[-2] - seen[1]  # the same kind of batch, early and late: the last one is shorter
+
+
+def test_memory_does_not_grow_with_the_tokens() -> None:
+    _held_bytes(20_000)  # compiled loops and caches are loaded once
+    short, long = _held_bytes(20_000), _held_bytes(80_000)
+    # four times the tokens add 12,000 scored ones; a number for each would be 96,000 bytes
+    assert long - short < 30_000, (short, long)
