@@ -27,6 +27,7 @@ __all__ = ["REPORT_CONFIDENCE", "Measured", "Missing", "measure", "measure_row"]
 REPORT_CONFIDENCE = 0.95
 """Level of the intervals in a report."""
 _FEW_PROMPTS = 100
+_MOST_DF = 1e7
 
 
 @dataclass(frozen=True)
@@ -244,11 +245,13 @@ def _rescaled(
 def _degrees_of_freedom(ratio: float) -> float | None:
     """Return the df of the t interval whose half width is `ratio` standard errors at 95 %.
 
-    None where the normal's 1.96 fits, or where no t does.
+    None where the normal's 1.96 fits; never below 1.
     """
     if ratio < critical_value(REPORT_CONFIDENCE) * (1 + 1e-6):
         return None
     tail = (1.0 - REPORT_CONFIDENCE) / 2.0
-    if not upper_tail(ratio, 1.0) < tail < upper_tail(ratio, 1e7):
-        return None if ratio < 12.0 else 1.0
-    return float(brentq(lambda df: upper_tail(ratio, df) - tail, 1.0, 1e7))
+    if upper_tail(ratio, 1.0) <= tail:
+        return 1.0
+    if upper_tail(ratio, _MOST_DF) >= tail:
+        return None
+    return float(brentq(lambda df: upper_tail(ratio, df) - tail, 1.0, _MOST_DF))
