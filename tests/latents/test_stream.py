@@ -118,7 +118,7 @@ def test_harvests_are_joined_by_view(corpus: TokenisedCorpus, tmp_path: Path) ->
         folder.mkdir()
         tensor = torch.from_numpy(acts[rows])
         save_file({view.site: tensor}, folder / "activations.safetensors")
-        harvests.append(HarvestedActivations((view,), rows, (1.0,), "float32", 0.0, folder))
+        harvests.append(HarvestedActivations((view,), rows, (1.0,), "float32", 0.0, folder=folder))
     stream = stream_from_harvests(corpus, harvests, truth.views[::-1], max_norm_factor=None)
     batch = next(stream.ordered(("train",), 10))
     straight = next(planted_stream(CONFIG)[0].ordered(("train",), 10))
@@ -127,7 +127,7 @@ def test_harvests_are_joined_by_view(corpus: TokenisedCorpus, tmp_path: Path) ->
     with pytest.raises(UsageError, match="nothing was harvested for other"):
         stream_from_harvests(corpus, harvests, [View("other", "resid_post.0", 12)])
     moved = HarvestedActivations(
-        (truth.views[1],), rows[1:], (1.0,), "float32", 0.0, harvests[1].folder
+        (truth.views[1],), rows[1:], (1.0,), "float32", 0.0, folder=harvests[1].folder
     )
     with pytest.raises(RunError, match="other tokens"):
         stream_from_harvests(corpus, [harvests[0], moved], truth.views)
