@@ -35,7 +35,7 @@ TARGETS = [(kind, model) for kind in ("rec", "err") for model in range(len(MODEL
 SIZES = {
     "small": {"n_tokens": 512, "width": 576, "n_latents": 1024, "k": 32},
     "demo": {"n_tokens": 16_384, "width": 576, "n_latents": 2304, "k": 32},
-    "wide": {"n_tokens": 8192, "width": 576, "n_latents": 16_384, "k": 64},
+    "wide": {"n_tokens": 2048, "width": 576, "n_latents": 8192, "k": 64},
 }
 QUICK = {"n_tokens": 256, "width": 24, "n_latents": 64, "k": 4}
 ROWS, LATENTS_AT_ONCE = 128, 64
