@@ -34,8 +34,8 @@ class DenseStep:
         self.flat, self.autocast, self.clip_norm = flat, autocast, clip_norm
         self.encoder = nn.Parameter(encoder_MDL.clone())
         self.decoder = nn.Parameter(decoder_LMD.clone())
-        self.encoder_bias = nn.Parameter(torch.zeros(latents))
-        self.decoder_bias = nn.Parameter(torch.zeros(models, width))
+        self.encoder_bias = nn.Parameter(self.encoder.new_zeros(latents))
+        self.decoder_bias = nn.Parameter(self.encoder.new_zeros(models, width))
         self._best = torch.empty(0, dtype=torch.int64)
         self.parameters = [self.encoder, self.encoder_bias, self.decoder, self.decoder_bias]
         self.optimiser = torch.optim.Adam(
@@ -46,7 +46,7 @@ class DenseStep:
         self, acts_TMD: Tensor, n_keep: int, dead: Tensor | None = None, aux_k: int = 0
     ) -> Tensor:
         """Return Σ_m mean (x − x̂)² + α·aux."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=self.autocast):
             hidden = self._encode(acts_TMD)
             with torch.no_grad():
                 weight = self.decoder.norm(dim=2).sum(dim=1)
@@ -91,7 +91,7 @@ class DenseStep:
 
     def _aux(self, hidden: Tensor, residual: Tensor, dead: Tensor, aux_k: int) -> Tensor:
         """Dead latents reconstruct the residual: a second dense decode, as public trainers do."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=self.autocast):
             masked = torch.where(dead[None], hidden, -torch.inf)
             best = masked.topk(aux_k, dim=1, sorted=False)
             code = torch.zeros_like(hidden).scatter_(1, best.indices, torch.relu(best.values))
