@@ -12,6 +12,7 @@ from modeldiff_harness.artifacts import (
     BenchmarkRow,
     ItemAlignment,
     MeasuredTask,
+    TaskSample,
 )
 from modeldiff_harness.benchmarks.aggregations import LOWER_IS_BETTER
 from modeldiff_harness.benchmarks.answer_faults import count_faults
@@ -342,26 +343,39 @@ def _items(pairs: Sequence[PairedSamples], chosen: tuple[str, str]) -> tuple[Ben
     metric, filter_name = chosen
     by_length = metric == "acc_norm"
     pair = next(pair for pair in pairs if pair.filter == filter_name)
-    return tuple(
-        BenchmarkItem(
-            task=pair.task,
-            metric=metric,
-            filter=filter_name,
-            doc_id=left.doc_id,
-            doc_hash=left.doc_hash,
-            target=left.target,
-            baseline=left.values[metric],
-            candidate=right.values[metric],
-            baseline_response=left.response_by_length if by_length else left.response,
-            candidate_response=right.response_by_length if by_length else right.response,
-            prompt=left.prompt,
-            baseline_generation=left.generation,
-            candidate_generation=right.generation,
+    items = []
+    for i, (left, right) in enumerate(zip(pair.baseline, pair.candidate, strict=True)):
+        values = left.values.get(metric, math.nan), right.values.get(metric, math.nan)
+        if not all(map(math.isfinite, values)):
+            continue
+        first, second = _told(pair, i, metric)
+        items.append(
+            BenchmarkItem(
+                task=pair.task,
+                metric=metric,
+                filter=filter_name,
+                doc_id=left.doc_id,
+                doc_hash=left.doc_hash,
+                target=left.target,
+                baseline=values[0],
+                candidate=values[1],
+                baseline_response=first.response_by_length if by_length else first.response,
+                candidate_response=second.response_by_length if by_length else second.response,
+                prompt=left.prompt,
+                baseline_generation=first.generation,
+                candidate_generation=second.generation,
+            )
         )
-        for left, right in zip(pair.baseline, pair.candidate, strict=True)
-        if math.isfinite(left.values.get(metric, math.nan))
-        and math.isfinite(right.values.get(metric, math.nan))
-    )
+    return tuple(items)
+
+
+def _told(pair: PairedSamples, i: int, metric: str) -> tuple[TaskSample, TaskSample]:
+    """Of several answers to an item the first two that differ in value: they show the change."""
+    answers = zip(pair.baseline_answers[i], pair.candidate_answers[i], strict=False)
+    for first, second in answers:
+        if first.values.get(metric) != second.values.get(metric):
+            return first, second
+    return pair.baseline[i], pair.candidate[i]
 
 
 def correct_for_multiplicity(

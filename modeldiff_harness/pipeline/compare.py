@@ -176,7 +176,8 @@ def _pair(
         first = results.failures[0]
         more = len(results.failures) - 1
         rest = f" ({more} more tasks likewise)" if more else ""
-        raise UsageError(f"no task can be compared: {first.reason}{rest}")
+        said = next((note for side in sides for note in side.notes), "")
+        raise UsageError(f"no task can be compared: {first.reason}{rest}", hint=said)
     remarks = [
         f"{name}: {note}" for side, name in zip(sides, names, strict=True) for note in side.notes
     ]

@@ -161,12 +161,15 @@ def test_repeats_are_averaged_and_the_item_is_the_unit(tmp_path: Path) -> None:
     paths = []
     for who, grid in drawn.items():
         samples = [
-            inspect_sample(ResultItem(i, int(grid[i, e]), epoch=e + 1))
+            inspect_sample(ResultItem(i, int(grid[i, e]), answer=str(grid[i, e]), epoch=e + 1))
             for i in range(50)
             for e in range(4)
         ]
         paths.append(write_inspect_eval(tmp_path / f"{who}.eval", inspect_log(samples, model=who)))
-    row = only(compare(CompareRequest(*paths)))
+    found = compare(CompareRequest(*paths))
+    row = only(found)
+    item = next(i for i in found.results.items if i.baseline != i.candidate)
+    assert item.baseline_response != item.candidate_response, "the answers that differ are shown"
     means = [grid.mean(axis=1) for grid in drawn.values()]
     expected = stats.ttest_rel(means[1], means[0])
     assert (row.n, row.samples_per_item) == (50, 4.0)
