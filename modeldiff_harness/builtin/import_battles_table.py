@@ -9,12 +9,14 @@ are these five, a, b, draw, and the name of either model.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import Battle
 from modeldiff_harness.builtin.import_native import JUDGE_KINDS
 from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.preferences.battle import WINNERS
+from modeldiff_harness.preferences.battle_files import container_of, peek_rows
 from modeldiff_harness.preferences.row_importer import (
     RowImporter,
     decoded,
@@ -36,6 +38,7 @@ _WORDS = {
     **{word: word for word in WINNERS},
     "a": "model_a", "b": "model_b", "draw": "tie", "tie (bothbad)": "both_bad",
 }  # fmt: skip
+_NATIVE = frozenset({"battle_id", "model_a", "model_b", "judge"})
 _OTHER_FORMATS = frozenset({"conversation_a", "winner_model_a", "g1_winner", "games"})
 
 
@@ -75,8 +78,15 @@ class TableImporter(RowImporter):
         names = set(row)
         has_result = bool({self._column("winner"), self._column("y_a")} & names)
         models = {self._column("model_a"), self._column("model_b")} <= names
-        native = {"battle_id", "judge", "judge_kind"} <= names and not _looks_like_csv(row)
-        return models and has_result and not native and not _OTHER_FORMATS & names
+        return models and has_result and not _OTHER_FORMATS & names
+
+    def recognises(self, path: Path) -> bool:
+        """Say whether the first rows are a flat table; native rows are so in CSV only."""
+        rows = peek_rows(path)
+        if not any(self.matches(row) for row in rows):
+            return False
+        native = any(set(row) >= _NATIVE for row in rows)
+        return not native or container_of(path) == "csv"
 
     def battles(self, row: Mapping[str, Any], number: int) -> Iterable[Battle]:
         """Return the row as one battle."""
@@ -169,10 +179,6 @@ def create(
 ) -> TableImporter:
     """Make the importer; `judge` and `judge_kind` stand for columns that the file lacks."""
     return TableImporter(columns=columns, winners=winners, judge=judge, judge_kind=judge_kind)
-
-
-def _looks_like_csv(row: Mapping[str, Any]) -> bool:
-    return all(isinstance(cell, str) for cell in row.values())
 
 
 def _text(found: Mapping[str, Any], name: str, *, empty: bool = False) -> str | None:

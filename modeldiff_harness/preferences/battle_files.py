@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -26,6 +27,8 @@ LARGEST_JSON_BYTES = 2 * 2**30
 _LONGEST_CSV_FIELD = 16 * 2**20
 _PARQUET_MAGIC = b"PAR1"
 _PARQUET_ROWS = 512
+_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+"""JSON's spelling of a surrogate: the only way into text from bytes that are valid UTF-8."""
 _DELIMITERS = ",\t;|"
 _PEEKED_BYTES = 2**20
 
@@ -104,17 +107,18 @@ def parse_object(text: bytes) -> dict[str, Any]:
         raise BadRow("not valid Unicode") from None
     except (ValueError, RecursionError):
         raise BadRow("not JSON") from None
-    return _checked(record)
+    return _checked(record, may_be_broken=_HALF_PAIR.search(text) is not None)
 
 
-def _checked(record: Any) -> dict[str, Any]:
+def _checked(record: Any, *, may_be_broken: bool) -> dict[str, Any]:
+    """Return the object; one with half of a surrogate pair, which UTF-8 cannot hold, is refused."""
     if not isinstance(record, dict):
         raise BadRow("not an object")
-    try:
-        # JSON may spell half of a surrogate pair, which no UTF-8 file can hold.
-        json.dumps(record, ensure_ascii=False).encode()
-    except (UnicodeError, RecursionError):
-        raise BadRow("not valid Unicode") from None
+    if may_be_broken:
+        try:
+            json.dumps(record, ensure_ascii=False).encode()
+        except (UnicodeError, RecursionError):
+            raise BadRow("not valid Unicode") from None
     return record
 
 
@@ -141,13 +145,15 @@ def _json_list(path: Path) -> Iterator[dict[str, Any] | BadRow]:
         raise UsageError(
             f"{path} is a JSON list of more than 2 GiB.", hint="Give JSON lines or Parquet."
         )
+    text = path.read_bytes()
     try:
-        found = json.loads(path.read_bytes().decode("utf-8-sig"))
+        found = json.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not a JSON list: {error}.") from None
+    may_be_broken = _HALF_PAIR.search(text) is not None
     for record in found:
         try:
-            yield _checked(record)
+            yield _checked(record, may_be_broken=may_be_broken)
         except BadRow as bad:
             yield bad
 
@@ -180,7 +186,8 @@ def _csv_rows(path: Path) -> Iterator[dict[str, Any] | BadRow]:
                     yield BadRow("more cells than columns")
                     continue
                 try:
-                    yield _checked({k: v for k, v in row.items() if v is not None})
+                    cells = {k: v for k, v in row.items() if v is not None}
+                    yield _checked(cells, may_be_broken=True)
                 except BadRow as bad:
                     yield bad
         except csv.Error as error:

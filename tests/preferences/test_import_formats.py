@@ -260,6 +260,21 @@ def test_a_table_with_our_names_needs_no_map(tmp_path: Path) -> None:
     assert (first.judge, first.judge_kind) == ("imported", "human")
 
 
+def test_native_rows_are_native_unless_they_stand_in_csv(tmp_path: Path) -> None:
+    row = {
+        "battle_id": "1", "prompt_id": "p", "model_a": "x", "model_b": "y", "winner": "model_a",
+        "judge": "me", "judge_kind": "human",
+    }  # fmt: skip
+    found = {
+        write.__name__: read(write(tmp_path / write.__name__, [row]))
+        for write in (as_jsonl, as_json, as_parquet, as_csv)
+    }
+    assert {name: battles.source for name, battles in found.items()} == {
+        "as_jsonl": "native", "as_json": "native", "as_parquet": "native", "as_csv": "table",
+    }  # fmt: skip
+    assert len({battles.battles for battles in found.values()}) == 1
+
+
 def test_a_map_of_columns_and_words(tmp_path: Path) -> None:
     path = as_csv(
         tmp_path / "t.csv",
