@@ -86,9 +86,10 @@ def _options(params: list[click.Parameter], *, with_keys: bool) -> list[str]:
     heads = ["option", "takes", "meaning"] + (["key"] if with_keys else [])
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for param in params:
-        name = (
-            ", ".join(param.opts) if isinstance(param, click.Option) else param.human_readable_name
-        )
+        names = [*param.opts, *param.secondary_opts]
+        if not isinstance(param, click.Option):
+            names = [param.human_readable_name]
+        name = "`, `".join(names)
         flag = isinstance(param, click.Option) and param.is_flag
         takes = "" if flag else _cell(param.make_metavar(click.Context(cli)))
         section, key = _PLACES.get(param.name or "", (None, ""))
