@@ -13,7 +13,11 @@ from types import ModuleType
 import pytest
 
 PERF = Path(__file__).parents[2] / "perf"
-SCRIPTS = sorted(p.name for p in PERF.glob("*.py") if 'if __name__ == "__main__"' in p.read_text())
+SCRIPTS = sorted(
+    path.name
+    for path in PERF.glob("*.py")
+    if 'if __name__ == "__main__"' in path.read_text() and not path.stem.endswith("_gpu")
+)
 
 
 @pytest.fixture(scope="module")
