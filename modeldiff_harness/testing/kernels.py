@@ -90,7 +90,10 @@ def check_selection(
     expected = order.sort().values
     for guess in (0.0, 3.0, 1e6):
         found = select(
-            *(t.to(device) for t in (acts_TC, encoder_LC, bias_L, weight_L)),
+            acts_TC.to(device),
+            encoder_LC.to(device),
+            bias_L.to(device),
+            weight_L.to(device),
             n_keep,
             kernels=kernels,
             guess=guess,
@@ -119,17 +122,17 @@ def check_decoding(
     """Compare every result of `decode_and_pull`."""
     generator = torch.Generator().manual_seed(seed)
     support = _support(n_tokens, n_latents, k, generator)
-    tensors = [
-        _draw(generator, n_latents, columns),
-        _draw(generator, columns),
-        _draw(generator, n_tokens, columns),
-    ]
-    scales = [_draw(generator, columns).abs(), _draw(generator, columns)]
-    expected = reference.decode_and_pull(support, *tensors, LossLayout(*scales, pairs, 0.3))
+    decoder_LC, bias_C = _draw(generator, n_latents, columns), _draw(generator, columns)
+    target_TC = _draw(generator, n_tokens, columns)
+    inverse_width_C, scale_C = _draw(generator, columns).abs(), _draw(generator, columns)
+    layout = LossLayout(inverse_width_C, scale_C, pairs, 0.3)
+    expected = reference.decode_and_pull(support, decoder_LC, bias_C, target_TC, layout)
     found = kernels.decode_and_pull(
         _moved(support, device, dtype),
-        *(t.to(device, dtype) for t in tensors),
-        LossLayout(*(t.to(device, dtype) for t in scales), pairs, 0.3),
+        decoder_LC.to(device, dtype),
+        bias_C.to(device, dtype),
+        target_TC.to(device, dtype),
+        _moved(layout, device, dtype),
     )
     for name in ("residual_TC", "towards_TC", "code_gradient_N"):
         _agree(name, getattr(found, name), getattr(expected, name))
@@ -203,7 +206,12 @@ def check_updates(
         extra = _extra(n_extra, n_latents, columns, generator)
         adam = AdamFactors(0.01 * step, 0.9, 0.999, step, 1.0 / step)
         theirs = (support, decoded, acts_TC, extra)
-        ours = tuple(_moved(part, device, dtype) for part in theirs)
+        ours = (
+            _moved(support, device, dtype),
+            _moved(decoded, device, dtype),
+            acts_TC.to(device, dtype),
+            _moved(extra, device, dtype),
+        )
         norm = reference.gradient_norm(*theirs)
         _agree_number("gradient_norm", kernels.gradient_norm(*ours), norm, dtype)
         reference.update(*theirs, expected, moments[0], adam, widths, weights[0])
