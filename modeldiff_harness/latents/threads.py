@@ -7,8 +7,10 @@ of threads.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 __all__ = ["over_ranges"]
 
@@ -21,12 +23,22 @@ def over_ranges(n: int, chunk: int, work: Callable[[int, int], object]) -> None:
     """
     import torch
 
-    ranges = [(start, min(n, start + chunk)) for start in range(0, n, chunk)]
-    n_threads = min(len(ranges), torch.get_num_threads())
-    if n_threads <= 1:
-        for start, stop in ranges:
+    ranges = iter([(start, min(n, start + chunk)) for start in range(0, n, chunk)])
+    n_threads = min(-(-n // chunk), torch.get_num_threads())
+
+    def take() -> None:
+        for start, stop in ranges:  # a list's iterator gives every range to one thread only
             work(start, stop)
-        return
-    with ThreadPoolExecutor(n_threads) as pool:
-        for done in [pool.submit(work, start, stop) for start, stop in ranges]:
-            done.result()
+
+    helpers = [_pool(n_threads - 1).submit(take) for _ in range(n_threads - 1)]
+    take()
+    for helper in helpers:
+        helper.result()
+
+
+@cache
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="mdh-compiled")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
