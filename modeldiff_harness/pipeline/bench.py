@@ -95,16 +95,21 @@ class BenchStages:
         )
 
     def value(self) -> BenchmarkResults:
-        """Run every task under both models, keep what fails as a failure, and pair the rest."""
+        """Run every task under both models, keep what fails as a failure, and pair the rest.
+
+        One model after the other, since models that share a base cost time at every switch.
+        """
         failures: dict[str, TaskFailure] = {}
-        for (task, model), stage in self.runs.items():
-            if task in failures:
-                continue
-            self._try(task, model, stage, failures)
+        pair = self.context.config.pair
+        by_model = sorted(self.runs.items(), key=lambda run: pair.index(run[0][1]))
+        for (task, model), stage in by_model:
+            if task not in failures:
+                self._try(task, model, stage, failures)
         for (task, number), stage in self.replicates.items():
             if task not in failures:
                 self._try(task, f"rerun {number} of the baseline", stage, failures)
-        return self.pair(tuple(failures.values())).value()
+        order = dict.fromkeys(task for task, _ in self.runs)
+        return self.pair(tuple(failures[task] for task in order if task in failures)).value()
 
     def _try(
         self, task: str, who: str, stage: Stage[TaskRun], failures: dict[str, TaskFailure]
