@@ -27,7 +27,7 @@ from modeldiff_harness.artifacts import (
     StageRecord,
 )
 from modeldiff_harness.config import RunConfig, resolve_config
-from modeldiff_harness.contracts import Runtime, TrainStepEvent
+from modeldiff_harness.contracts import ReportSection, Runtime, TrainStepEvent
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
 from modeldiff_harness.latents.rules import DEFAULT_RULES
 from modeldiff_harness.pipeline.bench import BenchStages, bench_stages
@@ -39,6 +39,8 @@ from modeldiff_harness.pipeline.preflight import preflight_stage
 from modeldiff_harness.plugins import Registry, load_registry
 from modeldiff_harness.progress import Progress, SilentProgress
 from modeldiff_harness.report.build import build_report
+from modeldiff_harness.report.gate.section import with_verdict
+from modeldiff_harness.report.gate.write import verdict_of
 from modeldiff_harness.report.inputs import LatentFindings, NotMeasured, ReportInputs
 from modeldiff_harness.report.write import write_report
 from modeldiff_harness.stages import Stage, StageRunner
@@ -287,7 +289,7 @@ class Session:
             self.context.registry.choose("report_section", found.component.name).build()
             for found in self.context.registry.all("report_section")
         ]
-        write_report(report, folder, sections)
+        _write(report, folder, sections)
         if output_path is not None:
             self._export(report, sections, output_path, benchmarks)
         self._record(folder, started, "finished")
@@ -396,7 +398,7 @@ class Session:
     def _export(
         self,
         report: Report,
-        sections: Sequence[Any],
+        sections: Sequence[ReportSection],
         output_path: Path,
         benchmarks: BenchmarkResults | NotMeasured,
     ) -> None:
@@ -406,11 +408,17 @@ class Session:
             raise RunError(
                 f"cannot write to --output_path {output_path}: {error.strerror}."
             ) from error
-        write_report(report, output_path, sections)
+        _write(report, output_path, sections)
         if isinstance(benchmarks, BenchmarkResults):
             from modeldiff_harness.benchmarks.export import export_lm_eval
 
             export_lm_eval(benchmarks, output_path / "lm_eval")
+
+
+def _write(report: Report, folder: Path, sections: Sequence[ReportSection]) -> None:
+    """Write the report's files; a verdict in `folder` on this very report stays in front."""
+    verdict = verdict_of(report, folder)
+    write_report(report, folder, with_verdict(verdict, sections) if verdict else sections)
 
 
 def _device(asked: str) -> str:
