@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import time
@@ -19,6 +20,8 @@ from modeldiff_harness.errors import UsageError
 __all__ = ["generate_answers"]
 
 _PARTIAL = "answers.partial.jsonl"
+_STRETCH = 8
+"""Tokens between two looks at which answers have ended."""
 
 
 def generate_answers(
@@ -119,26 +122,72 @@ def _answer_batch(
     model: Any, tokenizer: Any, ids: Sequence[list[int]], config: Any
 ) -> list[tuple[str, int, str]]:
     """Return (text, n_tokens, finish) of each prompt of one batch."""
-    width = max(map(len, ids))
-    pad = tokenizer.pad_token_id or 0
-    ids_BT = torch.tensor([[pad] * (width - len(row)) + row for row in ids], device=model.device)
-    mask_BT = torch.tensor(
-        [[0] * (width - len(row)) + [1] * len(row) for row in ids], device=model.device
-    )
+    ends = set(config.eos_token_id or ())
     defaults = model.generation_config
     model.generation_config = config  # transformers fills gaps from the checkpoint's own
     try:
-        out_BT = model.generate(input_ids=ids_BT, attention_mask=mask_BT, generation_config=config)
+        written = _greedy(model, ids, tokenizer.pad_token_id or 0, ends, config)
     finally:
         model.generation_config = defaults
-    ends = set(config.eos_token_id or ())
     answers = []
-    for row in out_BT[:, width:].tolist():
+    for row in written:
         end = next((i for i, token in enumerate(row) if token in ends), None)
         kept = row if end is None else row[:end]
         text = tokenizer.decode(kept, skip_special_tokens=True)
         answers.append((text, len(kept), "length" if end is None else "stop"))
     return answers
+
+
+def _greedy(
+    model: Any, ids: Sequence[list[int]], pad: int, ends: set[int], config: Any
+) -> list[list[int]]:
+    """Return the tokens that follow each prompt, `_STRETCH` at a time.
+
+    Rows that have ended leave the batch between stretches instead of being computed to the limit.
+    Caches that cannot drop rows are run in one stretch.
+    """
+    width = max(map(len, ids))
+    ids_BT = torch.tensor([[pad] * (width - len(row)) + row for row in ids], device=model.device)
+    mask_BT = torch.tensor(
+        [[0] * (width - len(row)) + [1] * len(row) for row in ids], device=model.device
+    )
+    written: list[list[int]] = [[] for _ in ids]
+    live, cache = list(range(len(ids))), _shrinking_cache(model)
+    left = config.max_new_tokens
+    while live and left > 0:
+        stretch = left if cache is None else min(_STRETCH, left)
+        kept = {} if cache is None else {"past_key_values": cache}
+        limited = copy.copy(config)
+        limited.max_new_tokens = stretch
+        out_BT = model.generate(
+            input_ids=ids_BT, attention_mask=mask_BT, generation_config=limited, **kept
+        )
+        new = out_BT[:, ids_BT.shape[1] :]
+        left -= stretch
+        rows = new.tolist()
+        for n, row in zip(live, rows, strict=True):
+            written[n] += row
+        going = [at for at, row in enumerate(rows) if not ends.intersection(row)]
+        live = [live[at] for at in going]
+        if cache is not None and live and left > 0:
+            chosen = torch.tensor(going, device=model.device)
+            mask_BT = torch.cat([mask_BT, torch.ones_like(new)], dim=1)[chosen]
+            ids_BT = out_BT[chosen]
+            if len(going) < len(rows):
+                cache.batch_select_indices(chosen)
+    return written
+
+
+def _shrinking_cache(model: Any) -> Any:
+    """Return an empty cache whose rows can be dropped, or None for models with another kind."""
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    if not getattr(model, "_supports_default_dynamic_cache", lambda: False)():
+        return None
+    cache = DynamicCache(config=model.config)
+    plain = all(type(layer) is DynamicLayer for layer in cache.layers)
+    return cache if plain else None
 
 
 def _append(path: Path, answers: Iterable[Answer], seconds: float) -> None:

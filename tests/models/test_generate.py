@@ -10,6 +10,7 @@ import torch
 from modeldiff_harness.artifacts import Answers, ModelRef, PreferencePrompt
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import UsageError
+from modeldiff_harness.models import generate
 from modeldiff_harness.models.generate import generate_answers
 from modeldiff_harness.models.loading import ModelPool
 
@@ -72,16 +73,15 @@ def test_a_killed_run_continues_and_answers_the_same(
     torn: bytes,
 ) -> None:
     whole = answers(opened, tmp_path)
-    model, calls = opened[0], []
-    original = model.generate
+    calls, original = [], generate._answer_batch
 
-    def failing(**given: object) -> object:
+    def failing(*given: object) -> object:
         calls.append(given)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return original(**given)
+        return original(*given)
 
-    monkeypatch.setattr(model, "generate", failing)
+    monkeypatch.setattr(generate, "_answer_batch", failing)
     with pytest.raises(KeyboardInterrupt):
         answers(opened, tmp_path)
     (partial,) = tmp_path.iterdir()
