@@ -1,4 +1,4 @@
-# make demo      set up everything and run the main job and a gate on the embedded pair (about ten minutes)
+# make demo      set up everything and run the main job and a gate on the embedded pair (six to eight minutes)
 # make test      set up everything and run the tests
 # make check     lint, types, layers
 # make perf      the speed tables: ours against peers, by paired ratios (about fifteen minutes)
