@@ -24,8 +24,9 @@ perf: setup-demo
 		MDH_STORE="$(STORE)" $(BIN)/python perf/$$script.py --json "$(STORE)/perf/$$script.json"; \
 	done
 
+# one thread a worker: two busy pools of threads on two cores slow each other down
 test: setup-demo
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .

@@ -84,6 +84,21 @@ def flags(tiny: TinyWorkspace) -> tuple[str, ...]:
 class FinishedRun:
     said: Said
     output: Path
+    runs: Path
+    """The folder of all runs of the workspace; other tests add theirs."""
+
+    @property
+    def name(self) -> str:
+        """The run's name in `mdh runs`."""
+        config = self.report["provenance"]["config"]
+        (found,) = (
+            folder.name
+            for folder in self.runs.iterdir()
+            if (folder / "report.json").exists()
+            and json.loads((folder / "report.json").read_text("utf-8"))["provenance"]["config"]
+            == config
+        )
+        return found
 
     @property
     def report(self) -> dict[str, Any]:
@@ -96,7 +111,7 @@ def finished(tiny: TinyWorkspace, mdh: Mdh, flags: tuple[str, ...]) -> FinishedR
     output = tiny.folder / "out"
     said = mdh("evaluate", *flags, "--output_path", output)
     assert said.code == 0, said.err
-    return FinishedRun(said, output)
+    return FinishedRun(said, output, tiny.store / "data" / "runs")
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def _by_row(section: dict[str, Any]) -> dict[tuple[str, str, str], dict[str, Any
 
 
 def test_flips_of_a_run_come_from_the_store(mdh, finished):
-    said = mdh("flips", "latest", "--format", "json", "--all")
+    said = mdh("flips", finished.name, "--format", "json", "--all")
     assert said.code == 0, said.err
     found = json.loads(said.out)
     rows = {r["task"]: r for r in finished.report["benchmarks"]["rows"] if r["primary"]}

@@ -44,7 +44,7 @@ def test_the_table_of_the_store_shows_every_dictionary(mdh, finished, trained_ke
 
 
 def test_a_run_exports_all_its_dictionaries(mdh, finished, tmp_path):
-    said = mdh("dictionaries", "export", "latest", "--output", tmp_path / "saes")
+    said = mdh("dictionaries", "export", finished.name, "--output", tmp_path / "saes")
     assert said.code == 0, said.err
     folders = list((tmp_path / "saes").iterdir())
     assert len(folders) == 2

@@ -140,7 +140,7 @@ def test_style_that_was_not_separated_is_no_zero(report):
     raw = replace(report.preferences, substance_elo=None, style_elo=None, dispersion_elo=None)
     rows = table(section(replace(report, preferences=raw), "preferences"), "Elo").rows
     assert rows[1:] == tuple(
-        (name, "not separated", "") for name in ("substance", "style", "dispersion")
+        (name, "not separated", "", "") for name in ("substance", "style", "dispersion")
     )
 
 
