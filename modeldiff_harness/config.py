@@ -200,8 +200,8 @@ _EMBEDDED: Mapping[str, Any] = {
 """The embedded pair on two cores: one design and one seed of the showcase's three."""
 _DEMO: Mapping[str, Any] = {
     **_EMBEDDED,
-    "benchmarks": {"tasks": [*_PROBES, "arc_easy_offline"], "limit": 16},
-    "preferences": {"max_prompts": 72, "max_new_tokens": 56},
+    "benchmarks": {"tasks": [*_PROBES, "arc_easy_offline", "piqa_offline"], "limit": 20},
+    "preferences": {"max_prompts": 96, "max_new_tokens": 64},
 }
 """The same latents; fewer items and prompts, so that it ends in about six minutes."""
 
