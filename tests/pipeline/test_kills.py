@@ -84,6 +84,12 @@ def n_objects(store: Path) -> int:
     return len(list(store.glob("objects/*/*/manifest.json")))
 
 
+def last_step(store: Path) -> int:
+    """The step of the youngest checkpoint; 0 without one."""
+    found = store.glob("objects/train/*.partial/checkpoint-*.json")
+    return max((int(path.stem.split("-")[1]) for path in found), default=0)
+
+
 def in_training(store: Path) -> bool:
     return any(store.glob("objects/train/*.partial/checkpoint-*.json"))
 
@@ -129,9 +135,10 @@ def test_a_training_continues_where_it_was_killed(finished, mdh, flags, tiny, nu
     home, workspace = nursery
     shutil.copytree(tiny.store, workspace.store)
     steps = ("--learner_args", "steps=1500,checkpoint_every_seconds=0.02", "--null", "none")
-    assert home.run_and_kill(["train", *flags, *steps], lambda: in_training(workspace.store), 0.2)
-    checkpoints = workspace.store.glob("objects/train/*.partial/checkpoint-*.json")
-    assert 0 < max(int(p.stem.split("-")[1]) for p in checkpoints) < 1500
+    assert home.run_and_kill(
+        ["train", *flags, *steps], lambda: last_step(workspace.store) > 20, 0.1
+    )
+    assert 20 < last_step(workspace.store) < 1500
     said = mdh("train", *flags, *steps, environment=workspace.environment)
     assert said.code == 0, said.err
     assert observed.steps[0] > 10, "it did not begin anew"
