@@ -29,6 +29,7 @@ def run(page: Path) -> dict[str, object]:
 @pytest.mark.parametrize("page", WITH_CODE, ids=name)
 def test_python_blocks_run(page: Path, tmp_path, monkeypatch):
     monkeypatch.setenv("MDH_STORE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # what a page writes does not end up in the checkout
     run(page)
 
 
