@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -155,19 +155,11 @@ def pair_measured(
     """
     options = options or PairingOptions()
     failed = {failure.task: failure for failure in failures}
-    metrics = dict(primary_metrics or {})
     paired: dict[str, PairedTask] = {}
     notes: list[str] = []
     limits: set[float] = set()
     order = list(dict.fromkeys([*baseline, *candidate]))
-    for asked, metric in (primary_metrics or {}).items():
-        if asked in (groups or {}):
-            metrics.update({leaf: metric for leaf in (groups or {})[asked] if leaf not in metrics})
-        elif asked not in order and asked not in failed:
-            raise UsageError(
-                f"a primary metric is given for {asked!r}, which is not compared.",
-                hint=did_you_mean(asked, [*order, *(groups or {})]),
-            )
+    metrics = _leaf_metrics(primary_metrics or {}, groups or {}, {*order, *failed})
     with (progress or SilentProgress()).task("pair benchmarks", len(order), unit="task") as bar:
         for task in order:
             try:
@@ -211,6 +203,22 @@ def pair_measured(
         answer_faults=tuple(one for task in paired.values() for one in task.faults),
         groups={group: tuple(members) for group, members in (groups or {}).items()},
     )
+
+
+def _leaf_metrics(
+    asked: Mapping[str, str], groups: Mapping[str, Sequence[str]], tasks: Collection[str]
+) -> dict[str, str]:
+    """Return leaf → metric, a group's standing for its leaves that have none of their own."""
+    metrics = dict(asked)
+    for name, metric in asked.items():
+        if name in groups:
+            metrics.update({leaf: metric for leaf in groups[name] if leaf not in metrics})
+        elif name not in tasks:
+            raise UsageError(
+                f"a primary metric is given for {name!r}, which is not compared.",
+                hint=did_you_mean(name, [*sorted(tasks), *groups]),
+            )
+    return metrics
 
 
 def _both(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,16 @@ LARGEST_ARCHIVE_BYTES = 16 * 2**30
 MOST_ENTRIES = 2_000_000
 MOST_FILES = 20_000
 _ZSTANDARD = 93
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,  # encrypted; NotImplementedError, an unknown compression, is one too
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+"""What zipfile, its decompressors and pyarrow raise for an entry that cannot be had."""
 
 
 def walk_files(folder: Path, depth: int) -> Iterator[Path]:
@@ -100,12 +112,8 @@ class BoundedZip:
             data = self._read(info)
         except KeyError:
             raise UsageError(f"{self.path.name} has no entry {name!r}.") from None
-        except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        except _UNREADABLE as error:
             raise UsageError(f"{what} cannot be read: {error}.") from error
-        except RuntimeError as error:  # encrypted
-            raise UsageError(f"{what} cannot be read: {error}.") from error
-        except Exception as error:  # zlib.error has no common base
-            raise UsageError(f"{what} is damaged: {error}.") from error
         self._total += len(data)
         if len(data) > LARGEST_ENTRY_BYTES or self._total > LARGEST_ARCHIVE_BYTES:
             raise UsageError(f"{what} is larger than an evaluation log has any reason to be.")

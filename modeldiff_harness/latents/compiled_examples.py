@@ -17,7 +17,7 @@ Array = NDArray[Any]
 _EXACT = {"cache": True, "nogil": True}
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def number_pairs(
     token_N: Array,
     latent_N: Array,
@@ -45,7 +45,7 @@ def number_pairs(
     return n_pairs
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def fill_pairs(
     token_N: Array,
     pair_N: Array,
@@ -71,7 +71,7 @@ def fill_pairs(
             peak_row_P[p] = row
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def add_mass(
     latent_P: Array,
     start_P1: Array,
@@ -92,7 +92,7 @@ def add_mass(
         special_mass_L[latent_P[p]] += special
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def pseudo_random(latent: int, document: int) -> float:
     """Return a number in [0, 1) that depends on (latent, document) only (SplitMix64's finaliser).
 
@@ -106,13 +106,13 @@ def pseudo_random(latent: int, document: int) -> float:
     return np.float64(z >> np.uint64(11)) / 9007199254740992.0
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def _worse(priority: float, document: int, other_priority: float, other_document: int) -> bool:
     """Say whether a window gives way to another: lower priority; at equal ones, later document."""
     return priority < other_priority or (priority == other_priority and document > other_document)
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def _sift_down(priority_K: Array, document_K: Array, slot_K: Array, size: int, place: int) -> None:
     """Restore the heap (worst window first) below `place`."""
     priority, document, slot = priority_K[place], document_K[place], slot_K[place]
@@ -134,7 +134,7 @@ def _sift_down(priority_K: Array, document_K: Array, slot_K: Array, size: int, p
     priority_K[place], document_K[place], slot_K[place] = priority, document, slot
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def _sift_up(priority_K: Array, document_K: Array, slot_K: Array, place: int) -> None:
     """Restore the heap above `place`."""
     priority, document, slot = priority_K[place], document_K[place], slot_K[place]
@@ -149,7 +149,7 @@ def _sift_up(priority_K: Array, document_K: Array, slot_K: Array, place: int) ->
     priority_K[place], document_K[place], slot_K[place] = priority, document, slot
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def offer(
     document_P: Array,
     latent_P: Array,
@@ -205,7 +205,7 @@ def offer(
                 window_W[place] = activation_N[n]
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def _ordered(priority_K: Array, document_K: Array, size: int, order_K: Array) -> None:
     """Write the places of the `size` windows, best first."""
     for n in range(size):
@@ -221,7 +221,7 @@ def _ordered(priority_K: Array, document_K: Array, size: int, order_K: Array) ->
         order_K[place] = n
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def choose_windows(
     size_L: Array,
     priority_LK: Array,

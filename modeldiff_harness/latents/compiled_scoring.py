@@ -30,7 +30,7 @@ _STRIP = 64
 """Entries looked at together; most strips hold nothing active and are passed over."""
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def scan(
     pre_TL: Array,
     weight_L: Array,
@@ -67,7 +67,7 @@ def scan(
     return n, n_positive
 
 
-@njit(**_SUMS)  # type: ignore[untyped-decorator]
+@njit(**_SUMS)
 def decode(
     first_T1: Array,
     latent_N: Array,
@@ -95,7 +95,7 @@ def decode(
             error_TC[t, c] = acts_TC[t, c] - row[c]
 
 
-@njit(**_SUMS)  # type: ignore[untyped-decorator]
+@njit(**_SUMS)
 def pair_products(
     first_T1: Array,
     latent_N: Array,
@@ -130,7 +130,7 @@ def pair_products(
                 right_NP[n, p] = right_dot
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def add_products(
     token_N: Array,
     latent_N: Array,
@@ -153,7 +153,7 @@ def add_products(
             q_BLP[b, j, p] += f * right_NP[n, p]
 
 
-@njit(**_SUMS)  # type: ignore[untyped-decorator]
+@njit(**_SUMS)
 def add_spreads(
     acts_TC: Array,
     error_TC: Array,
@@ -194,14 +194,14 @@ def add_spreads(
         error_S[s] += missed
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def level_of(mean: float, unit: float, n_levels: int) -> int:
     """Return 1 below 2·unit, then one more every doubling, at most n_levels − 1."""
     level = 1 + int(np.floor(np.log2(max(mean / unit, 1.0))))
     return min(level, n_levels - 1)
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def add_activity(
     latent_P: Array,
     document_P: Array,
@@ -233,7 +233,7 @@ def add_activity(
             levels_LGH[j, g, level] += 1
 
 
-@njit(**_EXACT)  # type: ignore[untyped-decorator]
+@njit(**_EXACT)
 def add_prompts(
     latent_P: Array,
     group_P: Array,

@@ -19,7 +19,8 @@ __all__ = ["LatentCost", "cost_lines", "refuse_full_disk"]
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _TRAINER_COPIES = 4
-"""Weights, gradients and Adam's two moments, float32."""
+"""Weights, Adam's two moments and at most one copy of gradients, float32: all gradients with the
+plain torch kernels, those of the auxiliary term with the others."""
 _STREAM_HINT = "Free disk space, set MDH_STORE to another disk, or use --activations stream."
 
 
@@ -35,7 +36,7 @@ class LatentCost:
     trainer: int
     """One dictionary: weights, gradients, Adam."""
     batch: int
-    """One step's dense encoder product, at most."""
+    """One step's encoder product, at most: backends compute it a chunk at a time."""
     models: int
     """Weights that are loaded together in stream mode, without the blocks after the site."""
     one_model: int
