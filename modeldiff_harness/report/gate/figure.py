@@ -27,7 +27,8 @@ def margin_plot(criteria: Sequence[CriterionVerdict]) -> Figure | None:
     if not shown:
         return None
     spans = [_in_margins(c) for c in shown]
-    axis = svg.Axis([-1.5, 1.0, *(v for span in spans for v in span)], _NAMES, WIDTH - _NUMBERS)
+    inside = [_cut(v) for span in spans for v in span]
+    axis = svg.Axis([-1.5, 1.0, *inside], _NAMES, WIDTH - _NUMBERS)
     bottom = _TOP + _ROW * len(shown)
     shapes = [
         svg.rectangle(
@@ -45,8 +46,9 @@ def margin_plot(criteria: Sequence[CriterionVerdict]) -> Figure | None:
         name = found.name if len(found.name) <= LONGEST_NAME else found.name[:29] + "…"
         shapes += [
             svg.text(_NAMES - 12, y + 4, name, anchor="end"),
-            svg.line(axis.place(low), y, axis.place(high), y, kind=f"interval {tone}"),
-            svg.circle(axis.place(middle), y, 4, kind=f"dot {tone}"),
+            svg.line(axis.place(_cut(low)), y, axis.place(_cut(high)), y, kind=f"interval {tone}"),
+            *_ends(axis, y, low, high),
+            *([svg.circle(axis.place(middle), y, 4, kind=f"dot {tone}")] if _fits(middle) else []),
             svg.text(
                 WIDTH, y + 4,
                 f"{amount(found.delta, found.unit)} ({criterion_interval(found)})",
@@ -57,6 +59,8 @@ def margin_plot(criteria: Sequence[CriterionVerdict]) -> Figure | None:
         "Differences in margins, better to the right, with the gate's intervals; pale: losses "
         "beyond the margin"
     )
+    if not all(_fits(v) for span in spans for v in span):
+        title += f"; arrows: goes on beyond {_WIDEST:g} margins"
     alt = "; ".join(
         f"{c.name} {outcome_text(c)} {amount(c.delta, c.unit)} ({criterion_interval(c)})"
         for c in shown
@@ -68,4 +72,22 @@ def _in_margins(found: CriterionVerdict) -> tuple[float, float, float]:
     sign = 1.0 if found.higher_is_better else -1.0
     values = (found.lower or 0.0, found.delta or 0.0, found.upper or 0.0)
     low, middle, high = sorted(sign * value / found.margin for value in values)
-    return tuple(max(-_WIDEST, min(_WIDEST, v)) for v in (low, middle, high))  # type: ignore[return-value]
+    return low, middle, high
+
+
+def _fits(value: float) -> bool:
+    return abs(value) <= _WIDEST
+
+
+def _cut(value: float) -> float:
+    return max(-_WIDEST, min(_WIDEST, value))
+
+
+def _ends(axis: svg.Axis, y: float, low: float, high: float) -> list[str]:
+    """Return an arrow for each end of an interval that lies outside."""
+    ends = [(low, "◂", "end")] if low < -_WIDEST else []
+    ends += [(high, "▸", "start")] if high > _WIDEST else []
+    return [
+        svg.text(axis.place(_cut(value)), y + 4, arrow, kind="tick", anchor=anchor)
+        for value, arrow, anchor in ends
+    ]
