@@ -319,7 +319,13 @@ def test_the_verdict_is_the_first_section_of_the_report():
 def test_the_figure_draws_every_measured_criterion_and_the_line_to_hold():
     (figure,) = render_verdict(VERDICT).figures
     measured = [c for c in VERDICT.criteria if c.lower is not None]
-    assert figure.svg.count("<circle") == len(measured)
+    # a dot stands where the difference is; beyond six margins only arrows point to it
+    inside = [c for c in measured if abs(c.delta) <= 6 * c.margin]
+    assert figure.svg.count("<circle") == len(inside)
+    ends = [(x / c.margin, c.name) for c in measured for x in (c.lower, c.upper)]
+    cut = {(name, x > 0) for x, name in ends if abs(x) > 6}
+    assert figure.svg.count("◂") + figure.svg.count("▸") == len(cut) > 0
+    assert "beyond 6 margins" in figure.title
     for found in measured:
         assert found.name in figure.alt
     etree.fromstring(figure.svg.encode())
