@@ -2,8 +2,7 @@
 
 records.py           the nouns of the arm: task, settings, model, one finished run
 tasks.py             the namespace of `--tasks`: lm-eval's names, ours, and the words of other arms
-lm_eval_adapter.py   the only module that imports lm_eval
-lm_eval_surroundings.py   what surrounds a call of it: silence, counting, offline
+lm_eval_adapter/     the only folder that imports lm_eval
 samples.py           lm-eval's sample rows ↔ typed rows
 answer_faults.py     answers that say little: not extracted, empty, truncated, refused
 pairing.py           two models' samples on the same items

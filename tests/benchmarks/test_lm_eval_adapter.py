@@ -16,6 +16,7 @@ import pytest
 from modeldiff_harness.artifacts import load_artifact, save_artifact
 from modeldiff_harness.benchmarks import lm_eval_adapter
 from modeldiff_harness.benchmarks.bench import bench_task
+from modeldiff_harness.benchmarks.lm_eval_adapter import names
 from modeldiff_harness.benchmarks.records import (
     BenchModel,
     BenchSettings,
@@ -286,14 +287,14 @@ def test_entry_points_of_lm_evals_plugin_groups_are_registered(
         pytest.skip("this lm-eval finds its plugins itself")
     point = EntryPoint("mdh-test-model", "lm_eval.models.dummy:DummyLM", "lm_eval.models")
     monkeypatch.setattr(
-        lm_eval_adapter.importlib.metadata,
+        names.importlib.metadata,
         "entry_points",
         lambda group: [point] if group == "lm_eval.models" else [],
     )
     monkeypatch.setattr(registry.model_registry, "_objs", dict(registry.model_registry._objs))
-    lm_eval_adapter._register_plugins.cache_clear()
-    names = lm_eval_adapter.model_names()
-    lm_eval_adapter._register_plugins.cache_clear()
-    assert "mdh-test-model" in names
-    assert {"hf", "vllm", "dummy"} <= set(names)
+    names.register_plugins.cache_clear()
+    found = lm_eval_adapter.model_names()
+    names.register_plugins.cache_clear()
+    assert "mdh-test-model" in found
+    assert {"hf", "vllm", "dummy"} <= set(found)
     assert registry.get_model("mdh-test-model").__name__ == "DummyLM"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from modeldiff_harness.benchmarks import lm_eval_adapter
-from modeldiff_harness.benchmarks.lm_eval_adapter import IndexEntry
+from modeldiff_harness.benchmarks.lm_eval_adapter import IndexEntry, task_index
 from modeldiff_harness.benchmarks.records import TaskFolder
 from modeldiff_harness.benchmarks.tasks import (
     TaskCatalog,
@@ -29,7 +29,7 @@ output_type: multiple_choice
 @pytest.fixture(autouse=True)
 def _small_lm_eval(monkeypatch: pytest.MonkeyPatch) -> None:
     """lm-eval's own 13,000 tasks take ten seconds to index: a handful stands in for them."""
-    tasks = lm_eval_adapter._TASKS_FOLDER
+    tasks = task_index._TASKS_FOLDER
     index = {
         "arc_easy": IndexEntry("arc_easy", "task", tasks / "arc/arc_easy.yaml"),
         "arc_challenge": IndexEntry("arc_challenge", "task", tasks / "arc/arc_challenge.yaml"),
