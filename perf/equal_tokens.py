@@ -26,11 +26,11 @@ from torch import Tensor
 from modeldiff_harness.builtin.batchtopk_config import BatchTopKConfig
 from modeldiff_harness.contracts import ActivationStream
 from modeldiff_harness.errors import MdhError
-from modeldiff_harness.latents.crosscoder import Auxiliary, Objective, view_norms
-from modeldiff_harness.latents.initialise import initial_parameters
 from modeldiff_harness.latents.kernels import Parameters, StepKernels, reference
 from modeldiff_harness.latents.kernels.choose import backend_for
-from modeldiff_harness.latents.step import CrosscoderStep
+from modeldiff_harness.latents.training.crosscoder import Auxiliary, Objective, view_norms
+from modeldiff_harness.latents.training.initialise import initial_parameters
+from modeldiff_harness.latents.training.step import CrosscoderStep
 
 PAIR = ("smollm2-sft", "smollm2-simpo")
 MOST_GAP = 0.005

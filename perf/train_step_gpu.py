@@ -19,10 +19,10 @@ from dense_peers import DenseStep
 from measure import Arm, Case, Gates, arguments, emit, measure, rounds_of
 from torch import Tensor
 
-from modeldiff_harness.latents.crosscoder import Objective
 from modeldiff_harness.latents.kernels import Parameters, StepKernels
 from modeldiff_harness.latents.kernels.choose import backend_for, low_precision_pays
-from modeldiff_harness.latents.step import CrosscoderStep
+from modeldiff_harness.latents.training.crosscoder import Objective
+from modeldiff_harness.latents.training.step import CrosscoderStep
 from modeldiff_harness.testing import kernels as checks
 
 OURS, DENSE = "ours", "dense autograd"

@@ -15,9 +15,9 @@ from modeldiff_harness.artifacts import (
     TrainedDictionary,
     View,
 )
-from modeldiff_harness.latents.encode import InferenceWeights
-from modeldiff_harness.latents.stream import MatrixStream
-from modeldiff_harness.latents.threshold import calibrate_threshold
+from modeldiff_harness.latents.activations.stream import MatrixStream
+from modeldiff_harness.latents.dictionaries.encode import InferenceWeights
+from modeldiff_harness.latents.dictionaries.threshold import calibrate_threshold
 
 CAPABILITIES = ("refusal", "code_generation", "translation", "math_reasoning")
 MODELS = ("a", "b")

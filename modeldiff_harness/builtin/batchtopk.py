@@ -19,20 +19,20 @@ from modeldiff_harness.artifacts import TrainedDictionary, View
 from modeldiff_harness.builtin.batchtopk_config import BatchTopKConfig
 from modeldiff_harness.contracts import ActivationStream, Runtime, TrainStepEvent
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
-from modeldiff_harness.latents.checkpoint import Checkpoint, Checkpoints
-from modeldiff_harness.latents.crosscoder import (
+from modeldiff_harness.latents.dictionaries.encode import InferenceWeights
+from modeldiff_harness.latents.dictionaries.threshold import calibrate_threshold
+from modeldiff_harness.latents.kernels import StepKernels
+from modeldiff_harness.latents.kernels.choose import backend_for, low_precision_pays
+from modeldiff_harness.latents.training.checkpoint import Checkpoint, Checkpoints
+from modeldiff_harness.latents.training.crosscoder import (
     Auxiliary,
     LossTerms,
     Objective,
     Parameters,
     inverse_widths,
 )
-from modeldiff_harness.latents.encode import InferenceWeights
-from modeldiff_harness.latents.initialise import initial_parameters
-from modeldiff_harness.latents.kernels import StepKernels
-from modeldiff_harness.latents.kernels.choose import backend_for, low_precision_pays
-from modeldiff_harness.latents.step import CrosscoderStep
-from modeldiff_harness.latents.threshold import calibrate_threshold
+from modeldiff_harness.latents.training.initialise import initial_parameters
+from modeldiff_harness.latents.training.step import CrosscoderStep
 
 __all__ = ["BatchTopK", "BatchTopKConfig", "batchtopk"]
 

@@ -68,7 +68,7 @@ class ImportedDictionary:
 
         Raises UsageError when none is over the stream's models, at its sites, of its widths.
         """
-        from modeldiff_harness.latents.imported import fit_to_stream, load_imported
+        from modeldiff_harness.latents.dictionaries.imported import fit_to_stream, load_imported
 
         began = time.monotonic()
         found = load_imported(self._folder)

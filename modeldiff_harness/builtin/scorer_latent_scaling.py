@@ -33,9 +33,9 @@ from torch import Tensor
 
 from modeldiff_harness.artifacts import ScoreColumn, TokenisedCorpus, TrainedDictionary
 from modeldiff_harness.contracts import ScoreContext
-from modeldiff_harness.latents.encode import side_by_side, support_of
+from modeldiff_harness.latents.compiled.threads import over_ranges
+from modeldiff_harness.latents.dictionaries.encode import side_by_side, support_of
 from modeldiff_harness.latents.kernels import reference as kernels
-from modeldiff_harness.latents.threads import over_ranges
 from modeldiff_harness.stats.blocks import block_jackknife_ratio
 
 __all__ = ["LatentScaling", "create"]
@@ -112,7 +112,7 @@ class LatentScaling:
 
     def update(self, context: ScoreContext) -> None:
         """Add one batch."""
-        from modeldiff_harness.latents import compiled_scoring
+        from modeldiff_harness.latents.compiled import scoring as loops
 
         sums = self._sums
         if sums is None:
@@ -121,7 +121,7 @@ class LatentScaling:
         block_T = context.block_T.cpu().numpy()
         sums.tokens_B[:] += np.bincount(block_T, minlength=context.n_blocks)
         codes = context.codes
-        compiled_scoring.add_products(
+        loops.add_products(
             codes.token_N.cpu().numpy(),
             codes.latent_N.cpu().numpy(),
             codes.code_N.cpu().numpy(),
@@ -177,7 +177,7 @@ class LatentScaling:
 
     def _products(self, context: ScoreContext) -> tuple[Doubles, Doubles]:
         """Return ⟨x^t, v⟩ and ⟨x̂^t, v⟩ of every firing and pair, (N, P) each."""
-        from modeldiff_harness.latents import compiled_scoring
+        from modeldiff_harness.latents.compiled import scoring as loops
 
         order = [v for views in self._views.values() for v in views]
         acts_TC = side_by_side([context.acts[v] for v in order])
@@ -210,9 +210,7 @@ class LatentScaling:
         over_ranges(
             support.n_tokens,
             _TOKENS_A_RANGE,
-            lambda start, stop: compiled_scoring.pair_products(
-                *given, start, stop, left_NP, right_NP
-            ),
+            lambda start, stop: loops.pair_products(*given, start, stop, left_NP, right_NP),
         )
         return left_NP, right_NP
 

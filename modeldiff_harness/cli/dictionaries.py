@@ -80,8 +80,8 @@ def import_dictionary(
     PATH is a .safetensors file, or a folder with one and its config.json or cfg.json.  Nothing
     in it is executed; pickled .pt files are refused.
     """
-    from modeldiff_harness.latents.imported import adopt, save_imported
-    from modeldiff_harness.latents.interchange import read_public
+    from modeldiff_harness.latents.dictionaries.imported import adopt, save_imported
+    from modeldiff_harness.latents.dictionaries.interchange import read_public
 
     models = _in_file_order({"base": base, "baseline": baseline, "candidate": candidate}, order)
     public = read_public(path, layout=layout, scaling_factors=_numbers(scaling_factors))
@@ -107,7 +107,7 @@ def export(name: str, file_format: str, output: Path) -> None:
     Of a run all dictionaries are written, a folder each.  Every folder holds safetensors and a
     JSON configuration.
     """
-    from modeldiff_harness.latents.interchange_export import export_dictionary
+    from modeldiff_harness.latents.dictionaries.interchange_export import export_dictionary
 
     found = _named(name)
     for dictionary in found:

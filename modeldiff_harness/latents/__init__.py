@@ -8,36 +8,17 @@ The six verbs
     label.py           owners, examples → labels, tested on documents the labeler never saw
     profile.py         owners, labels → shares per capability
 
-Activations and training
-    stream.py          paired, normalised activations in shuffled or corpus order
-    live_stream.py     the same while the models run: a mixing buffer instead of a cache
-    mixing.py          which tokens the buffer holds and gives out when
-    buffer.py          its memory; prefetch.py: the refill beside the training steps
-    live_order.py      which blocks it holds; outliers.py: what a resumed run must know
-    live.py            running chosen documents, and measuring a sample of them
-    sample.py          parts of a corpus
-    match.py           scaling the null twin's adapter to the model's difference energy
-    crosscoder.py      loss terms of a BatchTopK crosscoder and the sparse factors of its gradients
-    auxiliary.py       the auxiliary term: a way back for dead latents
-    step.py            parameters and Adam state; one optimiser step
-    initialise.py      first weights of a crosscoder
-    threshold.py       the inference threshold θ
-    checkpoint.py      atomic checkpoints of a long training
+What they are made of, in the order of the pipeline
+    activations/       streams of paired activations: from a cache, or while the models run
+    training/          a BatchTopK crosscoder: loss, gradients, optimiser step, checkpoints
     kernels/           the inner pieces of a training step, a file a backend
+    dictionaries/      encoding with a finished dictionary; reading and writing published ones
+    scoring/           what the score pass counts beside the scorers
+    compiled/          its loops, compiled for the CPU
+    ownership/         score columns by ordered pair, and the rules that draw thresholds from them
+    meaning/           latents by capability, and what a labeler is shown of them
+    difference/        how far the activations moved, the matched null, cheap explanations
 
-What the score pass counts
-    encode.py          inference form of a dictionary: codes, reconstructions, latent weights
-    group_activity.py  activity of every latent by split, capability and author
-    quality.py         FVE, L0, dead and dense shares
-    examples.py        windows of tokens around activations
-
-Owners, labels, controls
-    pairwise.py        score columns by ordered pair of models
-    rules.py           the named rules of `classify`
-    activity.py        one latent's prompts, mass and tokens by capability
-    evidence.py        what a labeler is shown
-    auroc.py           area under the ROC curve with an interval
-    prompts.py         what counts by prompt
-    energy.py          difference energy by capability and author
-    controls.py        cheap explanations that stand beside the latents
+Folders import downwards only: the verbs stand above scoring, ownership, meaning and difference,
+these above dictionaries and training, and those above compiled, kernels and activations.
 """

@@ -11,8 +11,13 @@ from numpy.typing import NDArray
 from modeldiff_harness.artifacts import OWNERS, LatentOwners, LatentScores, OwnerRule
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.latents.pairwise import Guards, OrderedPair, PairwiseScores, read_pairwise
-from modeldiff_harness.latents.rules import (
+from modeldiff_harness.latents.ownership.pairwise import (
+    Guards,
+    OrderedPair,
+    PairwiseScores,
+    read_pairwise,
+)
+from modeldiff_harness.latents.ownership.rules import (
     DEFAULT_RULES,
     CalibratedRule,
     ClassifyRule,

@@ -19,9 +19,9 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.contracts import Labeler, Runtime
 from modeldiff_harness.errors import RunError
-from modeldiff_harness.latents.activity import capability_counts, leading_author
-from modeldiff_harness.latents.auroc import auroc_of_levels
-from modeldiff_harness.latents.evidence import Decode, build_evidence
+from modeldiff_harness.latents.meaning.activity import capability_counts, leading_author
+from modeldiff_harness.latents.meaning.evidence import Decode, build_evidence
+from modeldiff_harness.stats.auroc import auroc_of_levels
 from modeldiff_harness.taxonomy import load_taxonomy
 
 __all__ = ["choose_latents", "confirm_label", "label"]

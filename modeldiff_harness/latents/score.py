@@ -24,19 +24,19 @@ from modeldiff_harness.contracts import (
     ScoreContext,
 )
 from modeldiff_harness.errors import RunError, UsageError
-from modeldiff_harness.latents.document_firings import document_firings
-from modeldiff_harness.latents.encode import (
+from modeldiff_harness.latents.activations.prompts import prompt_of_documents
+from modeldiff_harness.latents.activations.renormalise import in_space_of
+from modeldiff_harness.latents.dictionaries.encode import (
     InferenceWeights,
     decode_with_errors,
     encode_counting,
     side_by_side,
     slices,
 )
-from modeldiff_harness.latents.examples import ExampleCollector, ExampleSettings
-from modeldiff_harness.latents.group_activity import ActivityCounter
-from modeldiff_harness.latents.prompts import prompt_of_documents
-from modeldiff_harness.latents.quality import QualityCounter
-from modeldiff_harness.latents.renormalise import in_space_of
+from modeldiff_harness.latents.scoring.document_firings import document_firings
+from modeldiff_harness.latents.scoring.examples import ExampleCollector, ExampleSettings
+from modeldiff_harness.latents.scoring.group_activity import ActivityCounter
+from modeldiff_harness.latents.scoring.quality import QualityCounter
 
 __all__ = ["SCORED_SPLITS", "jackknife_blocks", "score", "whole_documents"]
 

@@ -23,12 +23,12 @@ from modeldiff_harness.contracts import (
     SourceModels,
 )
 from modeldiff_harness.errors import UsageError, did_you_mean
-from modeldiff_harness.latents.buffer import BUFFER_TYPES
+from modeldiff_harness.latents.activations.buffer import BUFFER_TYPES
+from modeldiff_harness.latents.activations.live import RunSource, measure_activations
+from modeldiff_harness.latents.activations.live_stream import LiveStream
+from modeldiff_harness.latents.activations.sample import sample_documents, take_documents
+from modeldiff_harness.latents.activations.stream import stream_from_harvests
 from modeldiff_harness.latents.harvest import harvest
-from modeldiff_harness.latents.live import RunSource, measure_activations
-from modeldiff_harness.latents.live_stream import LiveStream
-from modeldiff_harness.latents.sample import sample_documents, take_documents
-from modeldiff_harness.latents.stream import stream_from_harvests
 from modeldiff_harness.models.blocks import parse_site
 from modeldiff_harness.pipeline.cost import refuse_full_disk
 from modeldiff_harness.pipeline.pair import PairContext
@@ -37,10 +37,7 @@ from modeldiff_harness.stages import Stage
 __all__ = ["ACTIVATION_MODES", "Activations", "CachedActivations", "LiveActivations"]
 
 _LATENTS = "modeldiff_harness.latents"
-_LIVE = tuple(
-    f"{_LATENTS}.{name}"
-    for name in ("live", "live_stream", "live_order", "mixing", "outliers", "sample", "buffer")
-)
+_STREAMS = f"{_LATENTS}.activations"
 ACTIVATION_MODES = ("cached", "stream")
 
 
@@ -57,7 +54,7 @@ class CachedActivations:
         """Stages whose artifacts are read."""
         return (self.corpus, *self.harvests)
 
-    modules = (f"{_LATENTS}.stream",)
+    modules = (f"{_STREAMS}.stream",)
 
     def recipe(self) -> dict[str, Any]:
         """Return what shuffling depends on beside the inputs: nothing."""
@@ -88,7 +85,7 @@ class LiveActivations:
     site: str
     match: tuple[str, Stage[NullMatch]] | None
 
-    modules = (*_LIVE, "modeldiff_harness.models.blocks", "modeldiff_harness.models.packing")
+    modules = (_STREAMS, "modeldiff_harness.models.blocks", "modeldiff_harness.models.packing")
 
     @property
     def inputs(self) -> tuple[Stage[Any], ...]:
@@ -266,8 +263,8 @@ def _statistics_stage(
         },
         inputs=(corpus, *([match[1]] if match else [])),
         modules=(
-            f"{_LATENTS}.live",
-            f"{_LATENTS}.sample",
+            f"{_STREAMS}.live",
+            f"{_STREAMS}.sample",
             "modeldiff_harness.models.blocks",
             "modeldiff_harness.models.packing",
         ),

@@ -14,8 +14,8 @@ from modeldiff_harness.artifacts import (
     TokenisedCorpus,
 )
 from modeldiff_harness.contracts import DesignMember, Runtime
-from modeldiff_harness.latents.controls import simple_controls
-from modeldiff_harness.latents.energy import difference_energy
+from modeldiff_harness.latents.difference.controls import simple_controls
+from modeldiff_harness.latents.difference.energy import difference_energy
 from modeldiff_harness.latents.profile import LabelledDictionary, profile
 from modeldiff_harness.pipeline.activations import (
     Activations,
@@ -149,7 +149,7 @@ def _profile_stage(
         inputs=(*labelled, *(s for n in nulls for s in (n.classify, n.label, n.score))),
         modules=(
             f"{_LATENTS}.profile",
-            f"{_LATENTS}.activity",
+            f"{_LATENTS}.meaning.activity",
             "modeldiff_harness.stats",
             "modeldiff_harness.taxonomy",
         ),
@@ -174,7 +174,7 @@ def _energy_stage(
         recipe={"site": pair.site, "pair": list(context.config.pair)},
         inputs=pair.inputs,
         modules=(
-            *(f"{_LATENTS}.{m}" for m in ("energy", "prompts")),
+            *(f"{_LATENTS}.{m}" for m in ("difference.energy", "activations.prompts")),
             *pair.modules,
             "modeldiff_harness.stats",
         ),
@@ -204,7 +204,7 @@ def _controls_stage(
         recipe={"site": pair.site, "pair": list(context.config.pair)},
         inputs=pair.inputs,
         modules=(
-            *(f"{_LATENTS}.{m}" for m in ("controls", "prompts", "auroc")),
+            *(f"{_LATENTS}.{m}" for m in ("difference.controls", "activations.prompts")),
             *pair.modules,
             "modeldiff_harness.stats",
         ),

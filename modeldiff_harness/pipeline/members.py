@@ -16,10 +16,10 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.contracts import DesignMember, Runtime, SourceModels
 from modeldiff_harness.latents.classify import classify
+from modeldiff_harness.latents.difference.match import match_null
 from modeldiff_harness.latents.label import label
-from modeldiff_harness.latents.match import match_null
-from modeldiff_harness.latents.pairwise import Guards
-from modeldiff_harness.latents.rules import DEFAULT_RULES, AboveNullRule, ClassifyRule
+from modeldiff_harness.latents.ownership.pairwise import Guards
+from modeldiff_harness.latents.ownership.rules import DEFAULT_RULES, AboveNullRule, ClassifyRule
 from modeldiff_harness.latents.score import score
 from modeldiff_harness.latents.train import train
 from modeldiff_harness.pipeline.activations import (
@@ -32,31 +32,15 @@ from modeldiff_harness.stages import Stage
 __all__ = ["MemberStages", "NullStages", "member_stages"]
 
 _LATENTS = "modeldiff_harness.latents"
-_TRAINING = tuple(
-    f"{_LATENTS}.{name}"
-    for name in (
-        "train",
-        "crosscoder",
-        "auxiliary",
-        "step",
-        "initialise",
-        "threshold",
-        "encode",
-        "kernels",
-    )
-)
-
+_TRAINING = ("train", "training", "dictionaries.threshold", "dictionaries.encode", "kernels")
 _SCORING = (
     "score",
-    "examples",
-    "compiled_examples",
-    "compiled_scoring",
-    "document_firings",
-    "encode",
-    "renormalise",
-    "prompts",
-    "group_activity",
-    "quality",
+    "scoring",
+    "dictionaries.encode",
+    "compiled",
+    "kernels",
+    "activations.renormalise",
+    "activations.prompts",
 )
 
 
@@ -139,7 +123,7 @@ class _Builder:
                 **read.recipe(),
             },
             inputs=read.inputs,
-            modules=(*_TRAINING, *read.modules),
+            modules=(*(f"{_LATENTS}.{m}" for m in _TRAINING), *read.modules),
             estimate=_training_estimate(self.learner.config),
         )
 
@@ -200,7 +184,7 @@ class _Builder:
                 "rules": [rule.name for rule in rules],
             },
             inputs=(scored, *([null] if null else [])),
-            modules=tuple(f"{_LATENTS}.{m}" for m in ("classify", "rules", "pairwise")),
+            modules=tuple(f"{_LATENTS}.{m}" for m in ("classify", "ownership")),
         )
 
     def label_stage(
@@ -233,7 +217,8 @@ class _Builder:
             },
             inputs=(owners, scored, self.corpus),
             modules=(
-                *(f"{_LATENTS}.{m}" for m in ("label", "evidence", "activity")),
+                f"{_LATENTS}.label",
+                f"{_LATENTS}.meaning",
                 "modeldiff_harness.stats",
                 "modeldiff_harness.taxonomy",
             ),
@@ -325,7 +310,12 @@ def _match_stage(
             "source": source.recipe(),
         },
         inputs=(build.corpus,),
-        modules=(f"{_LATENTS}.match", f"{_LATENTS}.energy", "modeldiff_harness.models.blocks"),
+        modules=(
+            f"{_LATENTS}.difference.match",
+            f"{_LATENTS}.difference.energy",
+            f"{_LATENTS}.activations.sample",
+            "modeldiff_harness.models.blocks",
+        ),
         estimate="a few thousand tokens, several times",
     )
 

@@ -29,7 +29,7 @@ from modeldiff_harness.artifacts import (
 from modeldiff_harness.config import RunConfig, resolve_config
 from modeldiff_harness.contracts import ReportSection, Runtime, TrainStepEvent
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
-from modeldiff_harness.latents.rules import DEFAULT_RULES
+from modeldiff_harness.latents.ownership.rules import DEFAULT_RULES
 from modeldiff_harness.pipeline.bench import BenchStages, bench_stages
 from modeldiff_harness.pipeline.latents import LatentStages, latent_stages
 from modeldiff_harness.pipeline.outcome import latent_findings

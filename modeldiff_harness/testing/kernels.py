@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modeldiff_harness.latents.crosscoder import Auxiliary, Objective
 from modeldiff_harness.latents.kernels import (
     AdamFactors,
     Candidates,
@@ -27,7 +26,8 @@ from modeldiff_harness.latents.kernels import (
     reference,
 )
 from modeldiff_harness.latents.kernels.selection import select
-from modeldiff_harness.latents.step import CrosscoderStep
+from modeldiff_harness.latents.training.crosscoder import Auxiliary, Objective
+from modeldiff_harness.latents.training.step import CrosscoderStep
 
 __all__ = [
     "check_compaction",

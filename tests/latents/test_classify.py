@@ -13,8 +13,8 @@ from modeldiff_harness.artifacts import OWNERS, LatentOwners, LatentScores
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.latents.classify import classify
-from modeldiff_harness.latents.pairwise import Guards
-from modeldiff_harness.latents.rules import AboveNullRule, PublishedRule, centre_and_width
+from modeldiff_harness.latents.ownership.pairwise import Guards
+from modeldiff_harness.latents.ownership.rules import AboveNullRule, PublishedRule, centre_and_width
 from modeldiff_harness.testing.latents import planted_scores, scores_from_norms
 
 AB, BA = ("a", "b"), ("b", "a")

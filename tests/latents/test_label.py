@@ -23,10 +23,10 @@ from modeldiff_harness.artifacts import (
 from modeldiff_harness.builtin.labeler_enrichment import create as enrichment
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import RunError
-from modeldiff_harness.latents.activity import capability_counts, leading_author
 from modeldiff_harness.latents.classify import classify
-from modeldiff_harness.latents.evidence import build_evidence
 from modeldiff_harness.latents.label import choose_latents, confirm_label, label
+from modeldiff_harness.latents.meaning.activity import capability_counts, leading_author
+from modeldiff_harness.latents.meaning.evidence import build_evidence
 from modeldiff_harness.testing.latents import Group, planted_activity, planted_scores
 
 AB = ("a", "b")

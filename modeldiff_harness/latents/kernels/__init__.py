@@ -1,12 +1,13 @@
 """Inner pieces of a sparse training step; every backend is a module with the same functions.
 
-selection.py    the k·B largest codes of a batch over a chunked encoder product: shared by all
-low_precision.py  bfloat16 scoring that still finds exactly the same entries
-reference.py    plain torch on any device and dtype: the oracle of the others
-numba_cpu.py    compiled loops for the CPU, float32 and float64
-triton_cuda.py  fused programs for a GPU, float32 and float64
+selection.py        the k·B largest codes of a batch over a chunked encoder product: shared by all
+low_precision.py    bfloat16 scoring that still finds exactly the same entries
+reference.py        plain torch on any device and dtype: the oracle of the others
+numba_cpu.py        compiled loops for the CPU, float32 and float64
+numba_loops.py      the loops themselves
+triton_cuda.py      fused programs for a GPU, float32 and float64
 triton_programs.py  their device code
-choose.py       which backend a run uses
+choose.py           which backend a run uses
 
 A backend added beside them must give the same support and, within rounding, the same numbers.
 Letters: T tokens of the batch, L latents, J columns of one chunk of latents, N active (token,
