@@ -16,6 +16,7 @@ import torch
 from modeldiff_harness.artifacts import Answer, Answers, PreferencePrompt
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import UsageError
+from modeldiff_harness.models.caches import fresh_cache
 
 __all__ = ["generate_answers"]
 
@@ -152,7 +153,7 @@ def _greedy(
         [[0] * (width - len(row)) + [1] * len(row) for row in ids], device=model.device
     )
     written: list[list[int]] = [[] for _ in ids]
-    live, cache = list(range(len(ids))), _shrinking_cache(model)
+    live, cache = list(range(len(ids))), fresh_cache(model)
     left = config.max_new_tokens
     while live and left > 0:
         stretch = left if cache is None else min(_STRETCH, left)
@@ -176,18 +177,6 @@ def _greedy(
             if len(going) < len(rows):
                 cache.batch_select_indices(chosen)
     return written
-
-
-def _shrinking_cache(model: Any) -> Any:
-    """Return an empty cache whose rows can be dropped, or None for models with another kind."""
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer
-
-    if not getattr(model, "_supports_default_dynamic_cache", lambda: False)():
-        return None
-    cache = DynamicCache(config=model.config)
-    plain = all(type(layer) is DynamicLayer for layer in cache.layers)
-    return cache if plain else None
 
 
 def _append(path: Path, answers: Iterable[Answer], seconds: float) -> None:

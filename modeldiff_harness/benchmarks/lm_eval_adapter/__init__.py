@@ -3,6 +3,7 @@
 task_index.py     which names exist, without building them
 names.py          models, filters, metrics and aggregations by name, those of plugins included
 model.py          a model as lm-eval runs it
+scored_model.py   the one in memory, computing only what is scored
 run.py            one task, one model: results and sample rows in lm-eval's own layout
 plain_values.py   those results and rows as JSON-safe values
 surroundings.py   what surrounds a call: silence, counted requests, the Hub switched off

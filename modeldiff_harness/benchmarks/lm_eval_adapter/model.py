@@ -19,12 +19,12 @@ __all__ = ["open_model"]
 def open_model(model: BenchModel, settings: BenchSettings, runtime: Runtime) -> Any:
     """Return lm-eval's handle of `model`; raises UsageError and RunError as `run_task`."""
     if model.load is not None:
-        from modeldiff_harness.benchmarks.lm_eval_adapter.scored_logits import ScoredLogitsLM
+        from modeldiff_harness.benchmarks.lm_eval_adapter.scored_model import ScoredModel
 
         loaded, tokenizer = model.load()
         if tokenizer.pad_token is None:
             tokenizer = copy.deepcopy(tokenizer)  # HFLM sets one on what it is given
-        return ScoredLogitsLM(
+        return ScoredModel(
             pretrained=loaded,
             tokenizer=tokenizer,
             backend="causal",

@@ -10,7 +10,9 @@ import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
 
-from modeldiff_harness.benchmarks.lm_eval_adapter.scored_logits import ScoredLogitsLM
+from modeldiff_harness.benchmarks.lm_eval_adapter import scored_model
+from modeldiff_harness.benchmarks.lm_eval_adapter.scored_model import ScoredModel
+from modeldiff_harness.models.scored_logits import ScoredRow
 
 MakeModel = Callable[[int], tuple[Any, Any]]
 
@@ -19,7 +21,7 @@ def handles(make_tiny_model: MakeModel, **given: Any) -> tuple[Any, Any]:
     model, tokenizer = make_tiny_model(3)
     tokenizer.pad_token = tokenizer.eos_token
     options = {"pretrained": model, "tokenizer": tokenizer, "backend": "causal", **given}
-    return HFLM(**options), ScoredLogitsLM(**options)
+    return HFLM(**options), ScoredModel(**options)
 
 
 def some_requests(seed: int, n: int = 40) -> list[tuple[tuple[str, str], list[int], list[int]]]:
@@ -58,29 +60,36 @@ def test_rolling_scores_are_lm_evals(make_tiny_model: MakeModel) -> None:
     assert ours._loglikelihood_tokens(list(requests), override_bs=5) == expected
 
 
-def test_batches_are_lm_evals_and_only_scored_positions_are_computed(
+def test_a_question_is_run_once_for_all_its_choices(make_tiny_model: MakeModel) -> None:
+    theirs, ours = handles(make_tiny_model, batch_size=8)
+    draw = random.Random(0)
+    requests = []
+    for number in range(8):  # 40 tokens and four choices of 3
+        context = [draw.randrange(3, 90) for _ in range(40)]
+        for choice in range(4):
+            ending = [draw.randrange(3, 90) for _ in range(3)]
+            requests.append(((f"{number}", f"{choice}"), context, ending))
+    n_tokens: dict[Any, int] = {theirs: 0, ours: 0}
+    for handle in n_tokens:
+
+        def counted(module: Any, args: Any, given: Any, handle: Any = handle) -> None:
+            n_tokens[handle] += (given["input_ids"] if "input_ids" in given else args[0]).numel()
+
+        hook = handle.model.register_forward_pre_hook(counted, with_kwargs=True)
+        handle._loglikelihood_tokens(list(requests))
+        hook.remove()
+    assert n_tokens == {theirs: 32 * (40 + 2), ours: 8 * 39 + 32 * 3}
+
+
+def test_an_order_that_is_not_hfs_is_left_to_lm_eval(
     make_tiny_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs, ours = handles(make_tiny_model, batch_size=3)
-    shapes: dict[Any, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {theirs: [], ours: []}
-    for handle, kept in shapes.items():
-        call = handle._model_call
-
-        def recorded(
-            inps: torch.Tensor, call: Any = call, kept: Any = kept, **given: Any
-        ) -> torch.Tensor:
-            logits: torch.Tensor = call(inps, **given)
-            kept.append((tuple(inps.shape), tuple(logits.shape[:2])))
-            return logits
-
-        monkeypatch.setattr(handle, "_model_call", recorded)
-        handle._loglikelihood_tokens(some_requests(1))
-    assert [shape for shape, _ in shapes[ours]] == [shape for shape, _ in shapes[theirs]]
-    computed, full = (
-        sum(rows * positions for _, (rows, positions) in shapes[handle])
-        for handle in (ours, theirs)
-    )
-    assert computed < full / 2
+    monkeypatch.setattr(scored_model, "_rows", lambda requests, _: [ScoredRow((5, 6, 7), 2)])
+    requests = some_requests(2)
+    found = ours._loglikelihood_tokens(list(requests))
+    expected = theirs._loglikelihood_tokens(list(requests))
+    assert [score for score, _ in found] == pytest.approx([s for s, _ in expected], abs=1e-5)
 
 
 def test_a_model_without_the_option_is_left_to_lm_eval(
