@@ -84,6 +84,13 @@ def gather(
 
 
 @njit(fastmath=_FAST, cache=True)
+def _copy(source: Array, out: Array) -> None:
+    """Copy one row; assigning the slice would compile two seconds of shape messages."""
+    for c in range(out.shape[0]):
+        out[c] = source[c]
+
+
+@njit(fastmath=_FAST, cache=True)
 def _dot(left: Array, right: Array) -> Any:
     total = left[0] * right[0]
     for c in range(1, left.shape[0]):
@@ -150,7 +157,7 @@ def decode_and_pull(
     for t in prange(n_tokens):
         start, end = starts[t], starts[t + 1]
         error, pull, wanted = residual[t], towards[t], target[t]
-        error[:] = bias
+        _copy(bias, error)
         _add_rows(error, start, end, latent, code, decoder)
         square = inverse_width[0] * 0
         for c in range(width):
@@ -200,8 +207,8 @@ def _row_gradient(
     start, end = starts[j], starts[j + 1]
     bias = towards[0, 0] * 0
     if place >= 0:
-        encoder_row[:] = extra_encoder[place]
-        decoder_row[:] = extra_decoder[place]
+        _copy(extra_encoder[place], encoder_row)
+        _copy(extra_decoder[place], decoder_row)
         bias += extra_bias[place]
     else:
         encoder_row[:] = 0
