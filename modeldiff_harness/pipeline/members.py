@@ -282,8 +282,11 @@ def _match_stage(
     source = context.registry.choose(
         "activation_source", build.latents.source, build.latents.source_config
     )
+    measured = build.activations.of((reference, replaced), site)
+    cached = measured.harvests if isinstance(measured, CachedActivations) else ()
 
     def make(runtime: Runtime) -> NullMatch:
+        harvests = [stage.value() for stage in cached]
         return match_null(
             source.build,
             lambda name, scale: SourceModels((name,), context.rescaled_pool(name, scale)),
@@ -292,6 +295,7 @@ def _match_stage(
             reference=reference,
             model=replaced,
             twin=twin,
+            harvested={harvest.views[0].model: harvest for harvest in harvests},
             runtime=runtime,
         )
 
@@ -309,7 +313,7 @@ def _match_stage(
             "site": site,
             "source": source.recipe(),
         },
-        inputs=(build.corpus,),
+        inputs=(build.corpus, *cached),
         modules=(
             f"{_LATENTS}.difference.match",
             f"{_LATENTS}.difference.energy",

@@ -6,17 +6,20 @@ that moved less would let everything pass, one that moved more would hide everyt
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import safe_open
 
-from modeldiff_harness.artifacts import SPLITS, NullMatch, TokenisedCorpus
+from modeldiff_harness.artifacts import SPLITS, HarvestedActivations, NullMatch, TokenisedCorpus
 from modeldiff_harness.contracts import ActivationSource, Runtime, SourceModels
-from modeldiff_harness.latents.activations.sample import take_documents
+from modeldiff_harness.latents.activations.sample import kept_rows, take_documents
 from modeldiff_harness.latents.difference.energy import match_scale
 
-__all__ = ["match_null", "subset"]
+__all__ = ["match_null"]
+
+Doubles = NDArray[np.float64]
 
 N_TOKENS = 4096
 """Tokens each measurement runs over, spread over the train split."""
@@ -31,34 +34,41 @@ def match_null(
     reference: str,
     model: str,
     twin: str,
+    harvested: Mapping[str, HarvestedActivations] | None = None,
     runtime: Runtime,
 ) -> NullMatch:
     """Find the adapter scale at which `twin` is as far from `reference` as `model` is.
 
     `source()` makes a fresh activation source and `models(name, adapter_scale)` what it runs.  Far
     means Σ‖x − x^reference‖² / Σ‖x^reference‖² over about 4,096 tokens of train-split documents,
-    raw activations, float64 sums, tokens of outlying norm left out.
+    raw activations, float64 sums, tokens of outlying norm left out.  `harvested` holds what need
+    not be run again: activations of `reference` and `model` over the whole corpus.
     """
-    sample = subset(corpus, N_TOKENS)
+    documents = _spread_documents(corpus, N_TOKENS)
+    sample, rows_T = take_documents(corpus, documents), kept_rows(corpus, documents)
 
-    def run(name: str, scale: float) -> NDArray[np.float64]:
+    def run(name: str, scale: float) -> Doubles:
         batches = source().open(models(name, scale), sample, (site,), runtime)
         parts = [batch.acts[0].double().cpu().numpy() for batch in batches]
         return np.concatenate(parts)
 
+    def unscaled(name: str) -> Doubles:
+        if harvested is not None and name in harvested:
+            return _rows_of(harvested[name], site, rows_T)
+        return run(name, 1.0)
+
     with runtime.progress.task(f"match {twin} to {model}", None, unit="run") as task:
-        x_reference_TD = run(reference, 1.0)
+        x_reference_TD = unscaled(reference)
         norm_T = np.linalg.norm(x_reference_TD, axis=1)
         kept_T = norm_T <= 4.0 * np.median(norm_T)
         total = float((norm_T[kept_T] ** 2).sum())
 
-        def energy(name: str, scale: float) -> float:
+        def energy(x_TD: Doubles) -> float:
             task.advance()
-            moved_TD = (run(name, scale) - x_reference_TD)[kept_T]
-            return float((moved_TD**2).sum()) / total
+            return float(((x_TD - x_reference_TD)[kept_T] ** 2).sum()) / total
 
-        target = energy(model, 1.0)
-        found = match_scale(lambda scale: energy(twin, scale), target)
+        target = energy(unscaled(model))
+        found = match_scale(lambda scale: energy(run(twin, scale)), target)
     return NullMatch(
         reference=reference,
         model=model,
@@ -70,9 +80,18 @@ def match_null(
     )
 
 
-def subset(corpus: TokenisedCorpus, n_tokens: int) -> TokenisedCorpus:
-    """Return about `n_tokens` tokens of train-split documents, evenly spaced over the corpus."""
+def _spread_documents(corpus: TokenisedCorpus, n_tokens: int) -> NDArray[np.int64]:
+    """Return train-split documents of about `n_tokens` tokens, evenly spaced over the corpus."""
     train = np.flatnonzero(corpus.splits_N == SPLITS.index("train"))
     lengths = np.diff(corpus.offsets_N1)[train]
-    step = max(1, int(lengths.sum() // n_tokens))
-    return take_documents(corpus, train[::step])
+    return train[:: max(1, int(lengths.sum() // n_tokens))]
+
+
+def _rows_of(harvest: HarvestedActivations, site: str, rows_T: NDArray[np.int64]) -> Doubles:
+    """Return the activations (T, D) at these tokens of the corpus."""
+    import torch
+
+    places = torch.from_numpy(np.searchsorted(harvest.rows_T, rows_T))
+    with safe_open(str(harvest.folder / "activations.safetensors"), "pt") as file:
+        x_TD: Doubles = file.get_tensor(site)[places].double().numpy()
+    return x_TD
