@@ -198,6 +198,7 @@ _EMBEDDED: Mapping[str, Any] = {
         "min_active_tokens": 40,
         "min_active_documents": 5,
     },
+    "runtime": {"batch_size": 48},
 }  # fmt: skip
 """The embedded pair on two cores: one design and one seed of the showcase's three."""
 _DEMO: Mapping[str, Any] = {
