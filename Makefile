@@ -1,4 +1,4 @@
-# make demo      set up everything and run the main job and a gate on the embedded pair (six to eight minutes)
+# make demo      set up everything and run the main job and a gate on the embedded pair (about five minutes after set-up)
 # make test      set up everything and run the tests
 # make check     lint, types, layers
 # make perf      the speed tables: ours against peers, by paired ratios (about fifteen minutes)
@@ -20,7 +20,7 @@ showcase: setup-demo
 	MDH_STORE="$(STORE)" $(BIN)/python docs/showcase/showcase.py --output "$(STORE)/showcase"
 
 perf: setup-demo
-	set -e; for script in train_step train_step_gpu equal_tokens latent_scaling harvest examples end_to_end; do \
+	set -e; for script in train_step train_step_gpu equal_tokens latent_scaling harvest examples loglikelihood end_to_end; do \
 		MDH_STORE="$(STORE)" $(BIN)/python perf/$$script.py --json "$(STORE)/perf/$$script.json"; \
 	done
 

@@ -29,7 +29,7 @@ from modeldiff_harness.benchmarks.records import BenchModel, BenchSettings, Benc
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import MdhError, RunError, UsageError
 
-__all__ = ["RawRun", "run_task"]
+__all__ = ["RawRun", "build_task", "run_task"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def run_task(
     """
     register_plugins()
     with quiet() as warnings, hub_switched_off(runtime.offline):
-        built = _build_task(task)
+        built = build_task(task)
         _apply_settings(built, settings)
         _check_targets(task.name, built, settings.limit)
         lm = open_model(model, settings, runtime)
@@ -80,7 +80,8 @@ def run_task(
     )
 
 
-def _build_task(task: BenchTask) -> Any:
+def build_task(task: BenchTask) -> Any:
+    """Return lm-eval's task object; RunError when the task or its data cannot be had."""
     spec: str | dict[str, Any] = str(task.config_path)
     manager = lm_eval.tasks.TaskManager(include_defaults=False)
     try:
