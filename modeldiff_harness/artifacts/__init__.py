@@ -2,7 +2,11 @@
 
 models.py       which models, exactly, and whether they can be compared
 corpus.py       documents, tokens, splits
-latents.py      activations, dictionaries, scores, owners, labels, profile
+activations.py  activations on disk or live
+dictionaries.py a trained dictionary
+scores.py       what one pass measures of every latent
+meaning.py      owners, labels, profile
+difference.py   difference energy, the null's match, simple controls
 benchmarks.py   paired benchmark rows and items
 results.py      one model's results item by item, wherever they were measured
 preferences.py  answers, battles, preference deltas
@@ -13,6 +17,12 @@ codec.py        artifact ↔ folder (JSON, safetensors, parquet)
 Nothing here imports torch; arrays are numpy.  `artifacts.X` is the public path of every name.
 """
 
+from modeldiff_harness.artifacts.activations import (
+    ActivationStatistics,
+    HarvestedActivations,
+    Normaliser,
+    View,
+)
 from modeldiff_harness.artifacts.benchmarks import (
     AnswerFaults,
     BenchmarkItem,
@@ -29,6 +39,14 @@ from modeldiff_harness.artifacts.corpus import (
     Message,
     TokenisedCorpus,
 )
+from modeldiff_harness.artifacts.dictionaries import TrainedDictionary
+from modeldiff_harness.artifacts.difference import (
+    DifferenceEnergy,
+    EnergyRow,
+    NullMatch,
+    SimpleControl,
+    SimpleControls,
+)
 from modeldiff_harness.artifacts.estimates import Estimate, ShareComparison
 from modeldiff_harness.artifacts.gate import (
     CheckVerdict,
@@ -38,32 +56,16 @@ from modeldiff_harness.artifacts.gate import (
     Verdict,
     WaiverUse,
 )
-from modeldiff_harness.artifacts.latents import (
+from modeldiff_harness.artifacts.meaning import (
     OWNERS,
-    ActivationStatistics,
     CapabilityProfile,
-    DictionaryQuality,
-    DifferenceEnergy,
-    EnergyRow,
-    GroupActivity,
-    HarvestedActivations,
     LatentEvidence,
-    LatentExamples,
     LatentLabel,
     LatentLabels,
     LatentOwners,
-    LatentScores,
-    Normaliser,
-    NullMatch,
     OwnerRule,
     ProfileRow,
-    ScoreColumn,
-    ScorePass,
-    SimpleControl,
-    SimpleControls,
     TokenWindow,
-    TrainedDictionary,
-    View,
 )
 from modeldiff_harness.artifacts.models import (
     Comparability,
@@ -95,6 +97,14 @@ from modeldiff_harness.artifacts.report import (
     StageRecord,
 )
 from modeldiff_harness.artifacts.results import ImportedResults, MeasuredTask, TaskSample
+from modeldiff_harness.artifacts.scores import (
+    DictionaryQuality,
+    GroupActivity,
+    LatentExamples,
+    LatentScores,
+    ScoreColumn,
+    ScorePass,
+)
 
 __all__ = [
     # models

@@ -12,16 +12,12 @@ from modeldiff_harness.artifacts.benchmarks import (
     ItemAlignment,
     TaskFailure,
 )
+from modeldiff_harness.artifacts.difference import DifferenceEnergy, SimpleControl
 from modeldiff_harness.artifacts.estimates import Estimate
-from modeldiff_harness.artifacts.latents import (
-    CapabilityProfile,
-    DictionaryQuality,
-    DifferenceEnergy,
-    SimpleControl,
-    TokenWindow,
-)
+from modeldiff_harness.artifacts.meaning import CapabilityProfile, TokenWindow
 from modeldiff_harness.artifacts.models import ComparabilityCheck, ModelIdentity
 from modeldiff_harness.artifacts.preferences import PreferenceCategory, StyleEffect
+from modeldiff_harness.artifacts.scores import DictionaryQuality
 
 if TYPE_CHECKING:
     import pandas

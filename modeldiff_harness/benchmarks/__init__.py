@@ -10,7 +10,10 @@ cluster_keys.py      which items belong together
 aggregations.py      lm-eval's aggregations as functions of sums
 metric_values.py     one metric of paired samples as numbers
 noise_floor.py       reruns of the baseline on the same items
-paired_rows.py       paired samples → rows with statistics
+paired_task.py       the two models' samples of one task, compared
+paired_rows.py       one metric as a row; what depends on how many rows there are
+paired_items.py      items aligned, told and faulty
+group_rows.py        the row of a group of tasks
 bench.py             the verb: `bench_task` (stored task by task), `pair_runs`, `pair_measured`
 export.py            lm-eval's own result files and table, with the pair rows beside
 """

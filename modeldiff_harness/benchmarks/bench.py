@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import BenchmarkResults, MeasuredTask, TaskFailure
-from modeldiff_harness.benchmarks.paired_rows import (
+from modeldiff_harness.benchmarks.group_rows import group_row
+from modeldiff_harness.benchmarks.paired_rows import correct_for_multiplicity
+from modeldiff_harness.benchmarks.paired_task import (
     AggregationLookup,
     PairedTask,
     PairingOptions,
-    correct_for_multiplicity,
-    group_row,
     pair_task,
 )
 from modeldiff_harness.benchmarks.records import BenchModel, BenchSettings, BenchTask, TaskRun

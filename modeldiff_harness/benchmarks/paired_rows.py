@@ -1,224 +1,28 @@
-"""Paired samples of one task become rows with statistics."""
+"""One metric of a pair as a row of the report, and what depends on how many rows there are."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from modeldiff_harness.artifacts import (
-    AnswerFaults,
-    BenchmarkItem,
-    BenchmarkRow,
-    ItemAlignment,
-    MeasuredTask,
-    TaskSample,
-)
+from modeldiff_harness.artifacts import BenchmarkRow, MeasuredTask
 from modeldiff_harness.benchmarks.aggregations import LOWER_IS_BETTER
-from modeldiff_harness.benchmarks.answer_faults import count_faults
-from modeldiff_harness.benchmarks.cluster_keys import ClusterRule, cluster_labels, cluster_rule
-from modeldiff_harness.benchmarks.metric_values import (
-    MEAN_OF_SCORED,
-    AggregationLookup,
-    MetricValues,
-    take_values,
-)
-from modeldiff_harness.benchmarks.noise_floor import noise_floor
-from modeldiff_harness.benchmarks.pairing import (
-    MOST_UNMATCHED_SHARE,
-    PairedSamples,
-    pair_samples,
-    primary_metric,
-)
-from modeldiff_harness.errors import MdhError, RunError
+from modeldiff_harness.benchmarks.cluster_keys import ClusterRule
+from modeldiff_harness.benchmarks.metric_values import MetricValues
+from modeldiff_harness.benchmarks.pairing import PairedSamples
 from modeldiff_harness.stats.effects import matched_log_odds_ratio
-from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined, critical_value
+from modeldiff_harness.stats.estimates import PairedEstimate, critical_value
 from modeldiff_harness.stats.multiplicity import benjamini_hochberg, simultaneous_multiplier
 from modeldiff_harness.stats.noise import RerunNoise
 from modeldiff_harness.stats.power import mde
-from modeldiff_harness.stats.stratified import Stratum, crossed_difference, stratified_difference
 
-__all__ = [
-    "AggregationLookup",
-    "PairedTask",
-    "PairingOptions",
-    "correct_for_multiplicity",
-    "group_row",
-    "pair_task",
-]
+__all__ = ["correct_for_multiplicity", "direction_of", "paired_row", "printed_notes"]
 
 _FARTHEST_FROM_PRINTED = 1e-6
 """Relative distance of a recomputed number from the printed one that rounding explains."""
 
 
-@dataclass(frozen=True)
-class PairingOptions:
-    """How items are paired and compared; the same for every task of a comparison."""
-
-    allow_unmatched: bool = False
-    average_repeats: bool = False
-    """Several unnumbered answers to one item are samples of it, to be averaged."""
-    clusters: Mapping[str, str] | None = None
-    """Task pattern → cluster key, or "none"."""
-    directions: Mapping[str, bool] | None = None
-    """Metric, or "task:metric" → whether higher is better, over what the source says."""
-    confidence: float = 0.95
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class PairedTask:
-    """Everything one task says about the pair."""
-
-    rows: tuple[BenchmarkRow, ...]
-    primary: PairedEstimate
-    """The estimate behind the primary row, for groups."""
-    values: MetricValues | None
-    """The item values behind it; None for an aggregate."""
-    rule: ClusterRule | None
-    items: tuple[BenchmarkItem, ...]
-    alignments: tuple[ItemAlignment, ...]
-    faults: tuple[AnswerFaults, ...]
-    notes: tuple[str, ...]
-
-
-def pair_task(
-    baseline: MeasuredTask,
-    candidate: MeasuredTask,
-    *,
-    replicates: Sequence[MeasuredTask] = (),
-    aggregation: AggregationLookup = lambda _name: None,
-    primary: str | None = None,
-    options: PairingOptions = PairingOptions(),
-) -> PairedTask:
-    """Compare two models on one task: a row a metric and filter, the items of the primary one.
-
-    `replicates`: reruns of the baseline for the noise floor.  `aggregation`: the task's own
-    aggregations by name, asked where ours has none.  Raises RunError when the runs cannot be
-    paired or the primary metric has no interval, and UsageError for an unknown `primary`.
-    """
-    _require_same_task(baseline, candidate, options.allow_unmatched)
-    task = baseline.task
-    pairs = pair_samples(
-        task,
-        baseline.samples,
-        candidate.samples,
-        allow_unmatched=options.allow_unmatched,
-        average_repeats=options.average_repeats,
-    )
-    rule = cluster_rule(task, baseline.cluster_field, options.clusters)
-    available = [(metric, pair.filter) for pair in pairs for metric in pair.metrics]
-    chosen = primary_metric(task, available, primary, baseline.primary_metrics)
-    rows, notes = [], _pair_notes(baseline, candidate, pairs)
-    head: tuple[PairedEstimate, MetricValues] | None = None
-    alignments = []
-    for pair in pairs:
-        labels = cluster_labels(rule, pair.baseline) if rule is not None else None
-        n_left_out = 0
-        for metric in pair.metrics:
-            is_primary = (metric, pair.filter) == chosen
-            where = f"{task}: {metric},{pair.filter}"
-            values = take_values(baseline, pair, metric, labels, aggregation)
-            result = (
-                values
-                if isinstance(values, Undetermined)
-                else values.compare(options.confidence, options.seed)
-            )
-            if isinstance(values, Undetermined) or isinstance(result, Undetermined):
-                assert isinstance(result, Undetermined)
-                if is_primary:
-                    raise RunError(f"{where} has no interval: {result.reason}.")
-                notes.append(f"{where} left out: {result.reason}")
-                continue
-            if is_primary:
-                head = result, values
-                n_left_out = values.n_left_out
-                _require_scored(task, pair, values, options)
-            noise, remark = noise_floor(task, pair.filter, metric, values, replicates)
-            notes += remark
-            row = _row(baseline, candidate, pair, metric, result, values, rule, noise, options)
-            rows.append(replace(row, primary=is_primary))
-            notes += _printed_notes(baseline, candidate, row)
-        alignments.append(_alignment(pair, n_left_out))
-    if head is None:
-        raise RunError(f"task {task!r} has no primary row.")
-    rows.sort(key=lambda row: not row.primary)
-    return PairedTask(
-        rows=tuple(rows),
-        primary=head[0],
-        values=head[1] if head[1].per_item else None,
-        rule=rule if head[1].clusters is not None else None,
-        items=_items(pairs, chosen),
-        alignments=tuple(alignments),
-        faults=_faults(baseline, candidate, pairs),
-        notes=tuple(dict.fromkeys(notes)),
-    )
-
-
-def _require_same_task(
-    baseline: MeasuredTask, candidate: MeasuredTask, allow_unmatched: bool
-) -> None:
-    facts = {
-        "version": (baseline.version, candidate.version),
-        "num_fewshot": (baseline.num_fewshot, candidate.num_fewshot),
-        "limit": (baseline.limit, candidate.limit),
-    }
-    for name, (left, right) in facts.items():
-        if left == right or (name == "version" and "" in (left, right)):
-            continue
-        if name == "limit" and allow_unmatched:
-            continue
-        if name == "num_fewshot" and None in (left, right):
-            continue
-        raise RunError(
-            f"task {baseline.task!r}: {name} differs between the models: {left} and {right}.",
-            hint="Run both models with the same settings.",
-        )
-
-
-def _require_scored(
-    task: str, pair: PairedSamples, values: MetricValues, options: PairingOptions
-) -> None:
-    n_missing, n_items = values.n_left_out, len(pair.baseline)
-    if values.aggregation != MEAN_OF_SCORED or options.allow_unmatched:
-        return
-    if n_missing > MOST_UNMATCHED_SHARE * n_items:
-        raise RunError(
-            f"task {task!r}: {n_missing} of {n_items} items were not scored for one of the models,"
-            " more than 1 %.",
-            hint="Mend the failed samples, or pass --allow_unmatched.",
-        )
-
-
-def _pair_notes(
-    baseline: MeasuredTask, candidate: MeasuredTask, pairs: Sequence[PairedSamples]
-) -> list[str]:
-    task, notes = baseline.task, []
-    n_differ = max(pair.n_prompts_differ for pair in pairs)
-    if n_differ:
-        reason = ""
-        if baseline.chat_template_digest != candidate.chat_template_digest:
-            reason = " (the chat templates differ)"
-        notes.append(f"{task}: {n_differ} prompts differ between the models{reason}")
-    worst = max(pairs, key=lambda pair: pair.n_unmatched)
-    if worst.n_unmatched:
-        shown = "; ".join(worst.named[:3])
-        notes.append(
-            f"{task}: {worst.n_unmatched} items have no partner and are left out ({shown})"
-        )
-    n_duplicates = max(pair.n_duplicates for pair in pairs)
-    if n_duplicates:
-        notes.append(f"{task}: {n_duplicates} rows repeat another word for word and are dropped")
-    for name, left, right in (
-        ("measured by", baseline.harness, candidate.harness),
-        ("seeds", baseline.seeds, candidate.seeds),
-    ):
-        if left != right and left and right:
-            notes.append(f"{task}: {name} differs between the models: {left} and {right}")
-    return notes
-
-
-def _row(
+def paired_row(
     baseline: MeasuredTask,
     candidate: MeasuredTask,
     pair: PairedSamples,
@@ -227,9 +31,9 @@ def _row(
     values: MetricValues,
     rule: ClusterRule | None,
     noise: RerunNoise | None,
-    options: PairingOptions,
+    higher_is_better: bool,
 ) -> BenchmarkRow:
-    higher_is_better = _direction(baseline, metric, options)
+    """Return the row of `metric`; not primary, and without q."""
     fixed, broken = estimate.fixed, estimate.broken
     if not higher_is_better:
         fixed, broken = broken, fixed
@@ -276,10 +80,11 @@ def _row(
     )
 
 
-def _direction(task: MeasuredTask, metric: str, options: PairingOptions) -> bool:
+def direction_of(task: MeasuredTask, metric: str, directions: Mapping[str, bool] | None) -> bool:
+    """Say whether higher is better: as asked, as the source says, as the metric is known."""
     for name in (f"{task.task}:{metric}", metric):
-        if options.directions and name in options.directions:
-            return options.directions[name]
+        if directions and name in directions:
+            return directions[name]
     said = task.higher_is_better.get(metric)
     return metric not in LOWER_IS_BETTER if said is None else said
 
@@ -293,7 +98,7 @@ def _effect(estimate: PairedEstimate, values: MetricValues) -> tuple[float | Non
     return (None, "") if size is None else (size, "Cohen's dz")
 
 
-def _printed_notes(
+def printed_notes(
     baseline: MeasuredTask, candidate: MeasuredTask, row: BenchmarkRow
 ) -> Iterable[str]:
     """Say where our number is not the harness's own: the sign of a wrong aggregation."""
@@ -308,74 +113,6 @@ def _printed_notes(
                 f"{row.task}: {row.metric},{row.filter} is {ours:.6g} over the samples, but"
                 f" {printed:.6g} was printed"
             )
-
-
-def _alignment(pair: PairedSamples, n_left_out: int) -> ItemAlignment:
-    return ItemAlignment(
-        task=pair.task,
-        filter=pair.filter,
-        n_paired=len(pair.baseline),
-        n_only_baseline=pair.n_only_baseline,
-        n_only_candidate=pair.n_only_candidate,
-        n_changed=pair.n_changed,
-        n_duplicates=pair.n_duplicates,
-        n_not_numbers=n_left_out,
-        n_prompts_differ=pair.n_prompts_differ,
-        named=pair.named,
-    )
-
-
-def _faults(
-    baseline: MeasuredTask, candidate: MeasuredTask, pairs: Sequence[PairedSamples]
-) -> tuple[AnswerFaults, ...]:
-    found = []
-    for pair in pairs:
-        for model, side, answers in (
-            ("baseline", baseline, pair.baseline_answers),
-            ("candidate", candidate, pair.candidate_answers),
-        ):
-            listed = (sample for one in answers for sample in one)
-            found.append(count_faults(pair.task, pair.filter, model, listed, side.faults_recorded))
-    return tuple(found)
-
-
-def _items(pairs: Sequence[PairedSamples], chosen: tuple[str, str]) -> tuple[BenchmarkItem, ...]:
-    metric, filter_name = chosen
-    by_length = metric == "acc_norm"
-    pair = next(pair for pair in pairs if pair.filter == filter_name)
-    items = []
-    for i, (left, right) in enumerate(zip(pair.baseline, pair.candidate, strict=True)):
-        values = left.values.get(metric, math.nan), right.values.get(metric, math.nan)
-        if not all(map(math.isfinite, values)):
-            continue
-        first, second = _told(pair, i, metric)
-        items.append(
-            BenchmarkItem(
-                task=pair.task,
-                metric=metric,
-                filter=filter_name,
-                doc_id=left.doc_id,
-                doc_hash=left.doc_hash,
-                target=left.target,
-                baseline=values[0],
-                candidate=values[1],
-                baseline_response=first.response_by_length if by_length else first.response,
-                candidate_response=second.response_by_length if by_length else second.response,
-                prompt=left.prompt,
-                baseline_generation=first.generation,
-                candidate_generation=second.generation,
-            )
-        )
-    return tuple(items)
-
-
-def _told(pair: PairedSamples, i: int, metric: str) -> tuple[TaskSample, TaskSample]:
-    """Of several answers to an item the first two that differ in value: they show the change."""
-    answers = zip(pair.baseline_answers[i], pair.candidate_answers[i], strict=False)
-    for first, second in answers:
-        if first.values.get(metric) != second.values.get(metric):
-            return first, second
-    return pair.baseline[i], pair.candidate[i]
 
 
 def correct_for_multiplicity(
@@ -401,105 +138,3 @@ def correct_for_multiplicity(
                 simultaneous_upper=row.delta + (row.upper - row.delta) * ratio,
             )
     return tuple(listed)
-
-
-def group_row(
-    group: str, tasks: Sequence[PairedTask], confidence: float = 0.95
-) -> BenchmarkRow | None:
-    """The stratified difference over a group's leaves; None when their primary metrics differ.
-
-    Leaves whose items belong together (one question in many languages) are compared through the
-    clusters that cross them.  Not primary: its leaves are, and the correction must not count the
-    same items twice.
-    """
-    heads = [task.rows[0] for task in tasks]
-    same = {(row.metric, row.filter, row.higher_is_better) for row in heads}
-    if len(heads) < 2 or len(same) > 1:
-        return None
-    try:
-        estimate = _group_estimate(tasks, confidence)
-    except MdhError:
-        return None
-    if isinstance(estimate, Undetermined):
-        return None
-    first = heads[0]
-    fixed, broken = estimate.fixed, estimate.broken
-    if not first.higher_is_better:
-        fixed, broken = broken, fixed
-    capabilities = {row.capability for row in heads}
-    odds = None
-    if estimate.fixed is not None and estimate.broken is not None:
-        odds = matched_log_odds_ratio(estimate.fixed, estimate.broken).estimate
-    rules = {task.rule.expression for task in tasks if task.rule is not None}
-    noise = _group_noise(heads)
-    return replace(
-        first,
-        task=group,
-        capability=capabilities.pop() if len(capabilities) == 1 else None,
-        primary=False,
-        n=estimate.n,
-        baseline=estimate.baseline,
-        candidate=estimate.candidate,
-        delta=estimate.delta,
-        se=estimate.se,
-        lower=estimate.lower,
-        upper=estimate.upper,
-        p=estimate.p_value,
-        q=None,
-        mde=mde(estimate.n, estimate.variance_of_one_item),
-        fixed=fixed,
-        broken=broken,
-        method=estimate.method,
-        n_unmatched=sum(row.n_unmatched for row in heads),
-        version="",
-        baseline_se_unpaired=None,
-        candidate_se_unpaired=None,
-        prompts_differ=any(row.prompts_differ for row in heads),
-        p_exact=None,
-        both_right=estimate.both_right,
-        both_wrong=estimate.both_wrong,
-        cluster=rules.pop() if estimate.n_clusters and len(rules) == 1 else None,
-        n_clusters=estimate.n_clusters,
-        df=estimate.df,
-        unpaired_se=estimate.unpaired_se,
-        simultaneous_lower=None,
-        simultaneous_upper=None,
-        effect=odds,
-        effect_name="" if odds is None else "log odds ratio",
-        samples_per_item=sum(row.samples_per_item * row.n for row in heads) / estimate.n,
-        n_replicates=min(row.n_replicates for row in heads),
-        noise_flip_rate=noise[0],
-        noise_se=noise[1],
-    )
-
-
-def _group_estimate(
-    tasks: Sequence[PairedTask], confidence: float
-) -> PairedEstimate | Undetermined:
-    values = [task.values for task in tasks]
-    scopes = [task.rule.scope if task.rule is not None else None for task in tasks]
-    if None not in scopes and len(set(scopes)) == 1 and all(v is not None for v in values):
-        strata = [
-            Stratum(v.baseline, v.candidate, v.clusters)
-            for v in values
-            if v is not None and v.clusters is not None
-        ]
-        labels = [set(map(str, stratum.clusters)) for stratum in strata]
-        if len(strata) == len(tasks) and len(set.union(*labels)) < sum(map(len, labels)):
-            return crossed_difference(strata, confidence)
-    return stratified_difference([task.primary for task in tasks])
-
-
-def _group_noise(heads: Sequence[BenchmarkRow]) -> tuple[float | None, float | None]:
-    """The leaves' noise, weighted as their items are."""
-    total = sum(row.n for row in heads)
-    rates = [row.noise_flip_rate for row in heads]
-    errors = [row.noise_se for row in heads]
-    rate, error = None, None
-    if all(one is not None for one in rates):
-        rate = sum((one or 0.0) * row.n for one, row in zip(rates, heads, strict=True)) / total
-    if all(one is not None for one in errors):
-        error = math.hypot(
-            *((one or 0.0) * row.n / total for one, row in zip(errors, heads, strict=True))
-        )
-    return rate, error

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from modeldiff_harness.artifacts import BenchmarkResults, TaskFailure
 from modeldiff_harness.benchmarks.bench import bench_task, keep_failure, pair_runs
 from modeldiff_harness.benchmarks.cluster_keys import check_expression
-from modeldiff_harness.benchmarks.paired_rows import PairingOptions
+from modeldiff_harness.benchmarks.paired_task import PairingOptions
 from modeldiff_harness.benchmarks.records import (
     BenchModel,
     BenchSettings,
@@ -28,6 +28,8 @@ _TASK_MODULES = (
     "modeldiff_harness.benchmarks.lm_eval_adapter",
     "modeldiff_harness.benchmarks.bench",
     "modeldiff_harness.benchmarks.records",
+    "modeldiff_harness.models.caches",
+    "modeldiff_harness.models.scored_logits",
 )
 
 

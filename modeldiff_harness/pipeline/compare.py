@@ -31,7 +31,7 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.benchmarks.bench import pair_measured
 from modeldiff_harness.benchmarks.importers import AUTO, import_results, keep_tasks
-from modeldiff_harness.benchmarks.paired_rows import PairingOptions
+from modeldiff_harness.benchmarks.paired_task import PairingOptions
 from modeldiff_harness.contracts import ReportSection
 from modeldiff_harness.errors import MdhError, RunError, UsageError
 from modeldiff_harness.plugins import Registry, load_registry

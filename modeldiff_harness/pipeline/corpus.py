@@ -148,7 +148,11 @@ def _answer_stage(context: PairContext, model: str) -> Stage[Answers]:
             "max_new_tokens": config.own_answer_tokens,
             "versions": context.versions("transformers", "torch"),
         },
-        modules=("modeldiff_harness.models.generate", "modeldiff_harness.preferences.answers"),
+        modules=(
+            "modeldiff_harness.models.caches",
+            "modeldiff_harness.models.generate",
+            "modeldiff_harness.preferences.answers",
+        ),
         estimate=f"{len(prompts)} prompts × {config.own_answer_tokens} tokens",
     )
 

@@ -89,7 +89,11 @@ def _answer_stage(
             "system_instruction": context.config.system_instruction,
             "versions": context.versions("transformers", "torch"),
         },
-        modules=("modeldiff_harness.models.generate", f"{_ARM}.answers"),
+        modules=(
+            "modeldiff_harness.models.caches",
+            "modeldiff_harness.models.generate",
+            f"{_ARM}.answers",
+        ),
         estimate=f"{len(prompts)} prompts × {config.max_new_tokens} tokens",
     )
 
