@@ -1,11 +1,16 @@
 """The diagram as code: the only place that knows the order of the stages.
 
-session.py      opens a run, plans it, runs it, writes it down
-pair.py         the models: aliases, identities, canonical order, pools, preflight
+session.py      opens a run, plans it, runs it
+run_record.py   what a run leaves beside its numbers
+pair.py         the models: aliases, identities, canonical order, pools
+preflight.py    the questions asked before long work
 bench.py        bench → pair
 preferences.py  answer → battle → rank
 latents.py      corpus → harvest → train → score → classify → label → profile
+corpus.py       the documents both models are run over
+activations.py  harvests on disk, or models that run while something learns
 members.py      one dictionary and its null run
+cost.py         what the latent arm will need: disk, memory, passes
 outcome.py      what the arms found, handed to the report
 compare.py      two models' finished results → the benchmark arm of a report
 

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 import os
-import platform
-import re
-import shlex
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 
-from modeldiff_harness import __version__
 from modeldiff_harness.artifacts import (
     BenchmarkResults,
     Comparability,
     PreferenceDeltas,
-    Provenance,
     Report,
-    StageRecord,
 )
 from modeldiff_harness.config import RunConfig, resolve_config
 from modeldiff_harness.contracts import ReportSection, Runtime, TrainStepEvent
@@ -36,6 +27,7 @@ from modeldiff_harness.pipeline.outcome import latent_findings
 from modeldiff_harness.pipeline.pair import PairContext
 from modeldiff_harness.pipeline.preferences import PreferenceStages, preference_stages
 from modeldiff_harness.pipeline.preflight import preflight_stage
+from modeldiff_harness.pipeline.run_record import RunRecord
 from modeldiff_harness.plugins import Registry, load_registry
 from modeldiff_harness.progress import Progress, SilentProgress
 from modeldiff_harness.report.build import build_report
@@ -46,17 +38,12 @@ from modeldiff_harness.report.write import write_report
 from modeldiff_harness.stages import Stage, StageRunner
 from modeldiff_harness.store import (
     Store,
-    default_data_folder,
     default_store_folder,
-    digest_of,
-    write_atomically,
 )
 
 __all__ = ["Finished", "Plan", "PlanRow", "Session", "evaluate", "open_session"]
 
 A = TypeVar("A")
-_FLAGS = {"config_file": "config", "null_run": "null"}
-"""Options whose flag has another name."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +156,7 @@ class Session:
     def __init__(self, context: PairContext, as_passed: dict[str, Any]) -> None:
         self.context = context
         self.config = context.config
-        self.as_passed = as_passed
+        self.record = RunRecord(context, as_passed)
         _ = context.refs  # unknown names are refused before anything else
 
     # ── the graph ────────────────────────────────────────────────────────────────────────
@@ -260,9 +247,8 @@ class Session:
 
     def run(self, *, output_path: Path | None = None) -> Finished:
         """Run all arms and write the report; finished stages are taken from the store."""
-        began, started = time.monotonic(), _now()
-        self.stages()  # every name and file is looked at before the first stage runs
-        folder = self._open_run(started)
+        stages = self.stages()  # every name and file is looked at before the first stage runs
+        folder = self.record.open()
         try:
             comparability = self.preflight.value()
             if reason := comparability.refusal("benchmarks"):
@@ -271,7 +257,7 @@ class Session:
             preferences = self._arm("preferences", comparability, self._run_preferences)
             latents = self._arm("latents", comparability, self._run_latents)
         except BaseException:
-            self._record(folder, started, "failed")
+            self.record.write("failed")
             raise
         finally:
             self.context.close()
@@ -282,7 +268,7 @@ class Session:
                 benchmarks=benchmarks,
                 preferences=preferences,
                 latents=latents,
-                provenance=self._provenance(started, time.monotonic() - began),
+                provenance=self.record.provenance(stages),
             )
         )
         sections = [
@@ -292,7 +278,7 @@ class Session:
         _write(report, folder, sections)
         if output_path is not None:
             self._export(report, sections, output_path, benchmarks)
-        self._record(folder, started, "finished")
+        self.record.write("finished", stages)
         return Finished(report, folder)
 
     def _arm(
@@ -313,87 +299,6 @@ class Session:
         return found if isinstance(found, NotMeasured) else latent_findings(self.context, found)
 
     # ── writing down ─────────────────────────────────────────────────────────────────────
-
-    def _open_run(self, started: str) -> Path:
-        name = "--".join(re.sub(r"[^\w.-]+", "_", model) for model in self.config.pair)
-        folder = default_data_folder() / "runs" / f"{name}-{digest_of(self.config.recipe())[:8]}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(
-                f"cannot write to {folder} ({error.strerror}).", hint="Set MDH_DATA or MDH_STORE."
-            ) from error
-        self._record(folder, started, "running")
-        return folder
-
-    def _record(self, folder: Path, started: str, state: str) -> None:
-        finished = state == "finished"  # `mdh gc` keeps what is named here
-        stages = self._stage_records() if finished else self.context.runner.records
-        record = {
-            "pair": list(self.config.pair),
-            "state": state,
-            "started": started,
-            "as_passed": self.as_passed,
-            "config": self.config.recipe(),
-            "stages": [asdict(stage) for stage in stages],
-        }
-        write_atomically(folder / "run.json", json.dumps(record, indent=1, ensure_ascii=False))
-
-    def _provenance(self, started: str, seconds: float) -> Provenance:
-        config = self.config
-        limited = config.benchmarks.limit is not None or config.preferences.max_prompts is not None
-        return Provenance(
-            command=self._command(),
-            config=config.recipe(),
-            as_passed=self.as_passed,
-            versions={
-                "modeldiff-harness": __version__,
-                "python": platform.python_version(),
-                **self.context.versions("torch", "transformers", "lm_eval", "peft"),
-            },
-            machine={
-                "system": platform.system(),
-                "processor": platform.machine(),
-                "cores": str(os.cpu_count()),
-                "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-                "device": self.context.device,
-            },
-            stages=self._stage_records(),
-            date=started,
-            seconds=seconds,
-            smoke=limited,
-            shipped=tuple(self._shipped()),
-        )
-
-    def _stage_records(self) -> tuple[StageRecord, ...]:
-        """Return every finished stage of the run, also those that no reused stage asked for."""
-        done = {record.key: record for record in self.context.runner.records}
-        for stage in self.stages():
-            if stage.key not in done and (record := self.context.runner.recorded(stage)):
-                done[stage.key] = record
-        return tuple(done.values())
-
-    def _shipped(self) -> Iterator[str]:
-        """Name what came with an installed package instead of being computed here."""
-        for name, ref in self.context.refs.items():
-            if ref.adapter is not None and ref.adapter.startswith("package:"):
-                yield f"adapter of {name}: {ref.adapter}; recipe and seed in its MODEL_CARD.md"
-            used = name in self.config.pair and isinstance(self.latents, LatentStages)
-            if ref.answers is not None and used and self.config.latents.own_answers:
-                yield f"answers of {name}: {ref.answers}; made by modeldiff_harness.demo.answer"
-
-    def _command(self) -> str:
-        """Return what makes the report again: a command, or a call when it began as one."""
-        given = {k: v for k, v in self.as_passed.items() if v is not None and k != "store"}
-        if any(isinstance(value, Mapping | list | tuple) for value in given.values()):
-            arguments = ", ".join(f"{key}={value!r}" for key, value in given.items())
-            return f"modeldiff_harness.evaluate({arguments})"
-        words = ["mdh", "evaluate"]
-        for key, value in given.items():
-            words.append(f"--{_FLAGS.get(key, key)}")
-            if value is not True:
-                words.append(str(value))
-        return shlex.join(words)
 
     def _export(
         self,
@@ -427,10 +332,6 @@ def _device(asked: str) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _existing(path: Path) -> Path:
