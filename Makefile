@@ -2,7 +2,7 @@
 # make test      set up everything and run the tests
 # make check     lint, types, layers
 # make perf      the speed tables: ours against peers, by paired ratios (about fifteen minutes)
-# make showcase  the long version of the demo: both designs, three seeds (about half an hour)
+# make showcase  the long version of the demo: both designs, three seeds (about a quarter of an hour more)
 
 PYTHON ?= python3
 VENV   := .venv

@@ -124,7 +124,11 @@ class _Builder:
             },
             inputs=read.inputs,
             modules=(*(f"{_LATENTS}.{m}" for m in _TRAINING), *read.modules),
-            estimate=_training_estimate(self.learner.config),
+            estimate=(
+                _training_estimate(self.learner.config)
+                if self.trains
+                else "read from its file and fitted to the activations; nothing is trained"
+            ),
         )
 
     def score_stage(
