@@ -36,7 +36,7 @@ from modeldiff_harness.plugins import load_registry
 
 TASKS = ("arc_easy_offline", "piqa_offline", "mdh_math")
 QUICK_TASKS = ("mdh_math",)
-ITEMS, QUICK_ITEMS = 24, 4
+ITEMS, QUICK_ITEMS = 12, 4
 BATCH_SIZE = 32
 LIMIT = 1e-3
 """Nats a request: some fifty float32 terms, each of magnitude up to 20."""
