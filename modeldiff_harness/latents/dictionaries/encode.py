@@ -21,7 +21,6 @@ __all__ = [
     "decode_with_errors",
     "encode",
     "encode_counting",
-    "encode_topk",
     "latent_weights",
     "pre_activations",
     "reconstruct",
@@ -173,21 +172,6 @@ def encode_counting(weights: InferenceWeights, acts: Sequence[Tensor]) -> tuple[
         activation_N=torch.cat([part.activation_N for part in parts]),
     )
     return codes, sum(part.n_positive for part in parts)
-
-
-def encode_topk(dictionary: TrainedDictionary | InferenceWeights, acts: Sequence[Tensor]) -> Codes:
-    """Return the codes when exactly k·T entries of the batch are kept, as in training."""
-    weights = _weights(dictionary, acts)
-    pre_TL = pre_activations(weights, acts)
-    support = reference.select(pre_TL, weights.weight_L, weights.k * int(pre_TL.shape[0]))
-    return Codes(
-        n_tokens=support.n_tokens,
-        n_latents=support.n_latents,
-        token_N=support.token_N,
-        latent_N=support.latent_N,
-        code_N=support.code_N,
-        activation_N=support.code_N * weights.weight_L[support.latent_N],
-    )
 
 
 def reconstruct(

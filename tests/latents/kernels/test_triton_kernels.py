@@ -136,7 +136,7 @@ if INTERPRETED:
 
     @pytest.mark.parametrize(
         ("widths", "pairs", "steps"),
-        [((3, 3), [], 50), ((2, 2, 2), [(0, 1), (0, 2), (1, 2)], 15)],
+        [((3, 3), [], 25), ((2, 2, 2), [(0, 1), (0, 2), (1, 2)], 15)],
     )
     def test_training_follows_the_loss_of_plain_torch(
         widths: tuple[int, ...],
