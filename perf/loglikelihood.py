@@ -31,7 +31,7 @@ from modeldiff_harness.benchmarks.lm_eval_adapter.surroundings import hub_switch
 from modeldiff_harness.benchmarks.tasks import open_catalog
 from modeldiff_harness.errors import MdhError
 from modeldiff_harness.models.loading import ModelPool
-from modeldiff_harness.models.scored_logits import _in_one_pass
+from modeldiff_harness.models.scored_logits import scored_logits
 from modeldiff_harness.plugins import load_registry
 
 TASKS = ("arc_easy_offline", "piqa_offline", "mdh_math")
@@ -65,7 +65,7 @@ class OnePass(ScoredModel):
 
     def _model_call(self, inps: torch.Tensor, **given: Any) -> torch.Tensor:
         assert self._rows is not None
-        return pad_sequence(_in_one_pass(self.model, self._rows), batch_first=True)
+        return pad_sequence(scored_logits(self.model, self._rows, share=False), batch_first=True)
 
 
 def open_models(pool: ModelPool) -> dict[str, HFLM]:

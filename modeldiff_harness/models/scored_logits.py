@@ -44,12 +44,16 @@ def can_score(model: Any) -> bool:
 
 
 @torch.no_grad()
-def scored_logits(model: Any, rows: Sequence[ScoredRow]) -> list[Tensor]:
-    """Return the (n_scored, V) logits of each of `rows`, those of a padded pass up to rounding."""
+def scored_logits(model: Any, rows: Sequence[ScoredRow], *, share: bool = True) -> list[Tensor]:
+    """Return the (n_scored, V) logits of each of `rows`, those of a padded pass up to rounding.
+
+    `share` False runs every row whole.
+    """
     beginnings = {row.beginning: None for row in rows}
     n_tokens = _padded([row.tokens for row in rows])
     n_split = _padded(beginnings) + _padded([row.tokens[-row.n_scored :] for row in rows])
-    cache = fresh_cache(model) if n_split < _WORTH_SHARING * n_tokens else None
+    pays = share and n_split < _WORTH_SHARING * n_tokens
+    cache = fresh_cache(model) if pays else None
     if cache is None or () in beginnings:
         return _in_one_pass(model, rows)
     return _after_beginnings(model, rows, list(beginnings), cache)
