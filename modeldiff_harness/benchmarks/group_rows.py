@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from modeldiff_harness.artifacts import BenchmarkRow
+from modeldiff_harness.benchmarks.paired_rows import numbers_of
 from modeldiff_harness.benchmarks.paired_task import PairedTask
 from modeldiff_harness.errors import MdhError
 from modeldiff_harness.stats.effects import matched_log_odds_ratio
 from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined
-from modeldiff_harness.stats.power import mde
 from modeldiff_harness.stats.stratified import Stratum, crossed_difference, stratified_difference
 
 __all__ = ["group_row"]
@@ -37,9 +37,6 @@ def group_row(
     if isinstance(estimate, Undetermined):
         return None
     first = heads[0]
-    fixed, broken = estimate.fixed, estimate.broken
-    if not first.higher_is_better:
-        fixed, broken = broken, fixed
     capabilities = {row.capability for row in heads}
     odds = None
     if estimate.fixed is not None and estimate.broken is not None:
@@ -51,31 +48,14 @@ def group_row(
         task=group,
         capability=capabilities.pop() if len(capabilities) == 1 else None,
         primary=False,
-        n=estimate.n,
-        baseline=estimate.baseline,
-        candidate=estimate.candidate,
-        delta=estimate.delta,
-        se=estimate.se,
-        lower=estimate.lower,
-        upper=estimate.upper,
-        p=estimate.p_value,
-        q=None,
-        mde=mde(estimate.n, estimate.variance_of_one_item),
-        fixed=fixed,
-        broken=broken,
-        method=estimate.method,
+        **numbers_of(estimate, first.higher_is_better),
         n_unmatched=sum(row.n_unmatched for row in heads),
         version="",
         baseline_se_unpaired=None,
         candidate_se_unpaired=None,
         prompts_differ=any(row.prompts_differ for row in heads),
         p_exact=None,
-        both_right=estimate.both_right,
-        both_wrong=estimate.both_wrong,
         cluster=rules.pop() if estimate.n_clusters and len(rules) == 1 else None,
-        n_clusters=estimate.n_clusters,
-        df=estimate.df,
-        unpaired_se=estimate.unpaired_se,
         simultaneous_lower=None,
         simultaneous_upper=None,
         effect=odds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from modeldiff_harness.artifacts import BenchmarkRow, MeasuredTask
 from modeldiff_harness.benchmarks.aggregations import LOWER_IS_BETTER
@@ -16,7 +17,7 @@ from modeldiff_harness.stats.multiplicity import benjamini_hochberg, simultaneou
 from modeldiff_harness.stats.noise import RerunNoise
 from modeldiff_harness.stats.power import mde
 
-__all__ = ["correct_for_multiplicity", "direction_of", "paired_row", "printed_notes"]
+__all__ = ["correct_for_multiplicity", "direction_of", "numbers_of", "paired_row", "printed_notes"]
 
 _FARTHEST_FROM_PRINTED = 1e-6
 """Relative distance of a recomputed number from the printed one that rounding explains."""
@@ -34,9 +35,6 @@ def paired_row(
     higher_is_better: bool,
 ) -> BenchmarkRow:
     """Return the row of `metric`; not primary, and without q."""
-    fixed, broken = estimate.fixed, estimate.broken
-    if not higher_is_better:
-        fixed, broken = broken, fixed
     effect, effect_name = _effect(estimate, values)
     return BenchmarkRow(
         task=baseline.task,
@@ -45,19 +43,7 @@ def paired_row(
         filter=pair.filter,
         higher_is_better=higher_is_better,
         primary=False,
-        n=estimate.n,
-        baseline=estimate.baseline,
-        candidate=estimate.candidate,
-        delta=estimate.delta,
-        se=estimate.se,
-        lower=estimate.lower,
-        upper=estimate.upper,
-        p=estimate.p_value,
-        q=None,
-        mde=mde(estimate.n, estimate.variance_of_one_item),
-        fixed=fixed,
-        broken=broken,
-        method=estimate.method,
+        **numbers_of(estimate, higher_is_better),
         n_unmatched=pair.n_unmatched,
         version=baseline.version,
         num_fewshot=baseline.num_fewshot,
@@ -65,12 +51,7 @@ def paired_row(
         candidate_se_unpaired=candidate.printed.get(f"{metric}_stderr,{pair.filter}"),
         prompts_differ=pair.n_prompts_differ > 0,
         p_exact=estimate.p_exact,
-        both_right=estimate.both_right,
-        both_wrong=estimate.both_wrong,
         cluster=rule.expression if rule is not None and estimate.n_clusters else None,
-        n_clusters=estimate.n_clusters,
-        df=estimate.df,
-        unpaired_se=estimate.unpaired_se,
         effect=effect,
         effect_name=effect_name,
         samples_per_item=pair.samples_per_item,
@@ -78,6 +59,33 @@ def paired_row(
         noise_flip_rate=noise.flip_rate if noise is not None else None,
         noise_se=noise.se if noise is not None else None,
     )
+
+
+def numbers_of(estimate: PairedEstimate, higher_is_better: bool) -> dict[str, Any]:
+    """Return the fields of a row that its estimate gives, by name; without q."""
+    fixed, broken = estimate.fixed, estimate.broken
+    if not higher_is_better:
+        fixed, broken = broken, fixed
+    return {
+        "n": estimate.n,
+        "baseline": estimate.baseline,
+        "candidate": estimate.candidate,
+        "delta": estimate.delta,
+        "se": estimate.se,
+        "lower": estimate.lower,
+        "upper": estimate.upper,
+        "p": estimate.p_value,
+        "q": None,
+        "mde": mde(estimate.n, estimate.variance_of_one_item),
+        "fixed": fixed,
+        "broken": broken,
+        "method": estimate.method,
+        "both_right": estimate.both_right,
+        "both_wrong": estimate.both_wrong,
+        "n_clusters": estimate.n_clusters,
+        "df": estimate.df,
+        "unpaired_se": estimate.unpaired_se,
+    }
 
 
 def direction_of(task: MeasuredTask, metric: str, directions: Mapping[str, bool] | None) -> bool:

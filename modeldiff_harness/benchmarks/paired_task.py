@@ -106,17 +106,13 @@ def pair_task(
             is_primary = (metric, pair.filter) == chosen
             where = f"{task}: {metric},{pair.filter}"
             values = take_values(baseline, pair, metric, labels, aggregation)
-            result = (
-                values
-                if isinstance(values, Undetermined)
-                else values.compare(options.confidence, options.seed)
-            )
-            if isinstance(values, Undetermined) or isinstance(result, Undetermined):
-                assert isinstance(result, Undetermined)
+            found = _compared(values, options)
+            if isinstance(found, Undetermined):
                 if is_primary:
-                    raise RunError(f"{where} has no interval: {result.reason}.")
-                notes.append(f"{where} left out: {result.reason}")
+                    raise RunError(f"{where} has no interval: {found.reason}.")
+                notes.append(f"{where} left out: {found.reason}")
                 continue
+            result, values = found
             if is_primary:
                 head = result, values
                 n_left_out = values.n_left_out
@@ -141,6 +137,15 @@ def pair_task(
         faults=answer_faults_of(baseline, candidate, pairs),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _compared(
+    values: MetricValues | Undetermined, options: PairingOptions
+) -> tuple[PairedEstimate, MetricValues] | Undetermined:
+    if isinstance(values, Undetermined):
+        return values
+    result = values.compare(options.confidence, options.seed)
+    return result if isinstance(result, Undetermined) else (result, values)
 
 
 def _require_same_task(

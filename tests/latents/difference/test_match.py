@@ -77,7 +77,8 @@ class Source:
 
 
 def matched(folder: Path, *, from_disk: bool) -> tuple[Any, list[tuple[str, float]]]:
-    corpus, ran = corpus_of(), []  # type: ignore[var-annotated]
+    corpus = corpus_of()
+    ran: list[tuple[str, float]] = []
     harvested = {}
     if from_disk:
         for name in ("reference", "model"):
