@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from modeldiff_harness.artifacts import BenchmarkRow, Estimate, PreferencesSection, ProfileRow
 from modeldiff_harness.contracts import Figure
 from modeldiff_harness.report import svg
-from modeldiff_harness.report.wording import capability_title, interval, on_unit_scale, signed
+from modeldiff_harness.report.wording import (
+    capability_title,
+    interval,
+    on_unit_scale,
+    signed,
+    tone_of,
+)
 
 __all__ = ["forest_plot", "preference_bar", "share_chart"]
 
@@ -35,7 +41,7 @@ class _Line:
 
 
 def forest_plot(rows: Sequence[BenchmarkRow]) -> Figure | None:
-    """Return deltas with 95 % intervals, one row a task, and ±MDE as a pale band.
+    """Return deltas with 95 % intervals, one row a task, coloured by q, and ±MDE as a pale band.
 
     Only metrics between 0 and 1 share the axis; None when there is none.
     """
@@ -45,7 +51,7 @@ def forest_plot(rows: Sequence[BenchmarkRow]) -> Figure | None:
             estimate=row.delta,
             lower=row.lower,
             upper=row.upper,
-            tone=_tone(row.lower, row.upper, row.higher_is_better),
+            tone=tone_of(row) or "plain",
             band=(-row.mde, row.mde) if row.mde is not None else None,
         )
         for row in rows
@@ -157,12 +163,6 @@ def _frame(axis: svg.Axis, bottom: float) -> list[str]:
 def _numbers(estimate: float, lower: float, upper: float, middle: float, digits: int) -> str:
     content = f"{signed(estimate, digits)} ({interval(lower, upper, digits)})"
     return svg.text(WIDTH, middle + 4, content, kind="number", anchor="end")
-
-
-def _tone(lower: float, upper: float, higher_is_better: bool) -> str:
-    if lower <= 0 <= upper:
-        return "plain"
-    return "good" if (lower > 0) == higher_is_better else "bad"
 
 
 def _short(name: str) -> str:

@@ -13,6 +13,7 @@ from modeldiff_harness.report.wording import (
     number,
     probability,
     signed,
+    tone_of,
 )
 
 __all__ = ["render", "render_items"]
@@ -75,7 +76,7 @@ def render(report: Report) -> RenderedSection:
                 "↓ after a task: lower is better."
                 if any(not r.higher_is_better for r in primary)
                 else "",
-                tuple(_tone(row) for row in primary),
+                tuple(tone_of(row) for row in primary),
             )
         )
     tables += _failures(section)
@@ -228,12 +229,6 @@ def _faults(section: BenchmarksSection) -> list[ReportTable]:
 
 def _metric(row: BenchmarkRow) -> str:
     return row.metric if row.filter in ("", "none") else f"{row.metric}, {row.filter}"
-
-
-def _tone(row: BenchmarkRow) -> str:
-    if row.q is None or row.q >= 0.05 or row.delta == 0:
-        return ""
-    return "good" if (row.delta > 0) == row.higher_is_better else "bad"
 
 
 def _failures(section: BenchmarksSection) -> tuple[ReportTable, ...]:

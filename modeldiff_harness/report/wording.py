@@ -17,6 +17,7 @@ __all__ = [
     "probability",
     "short_digest",
     "signed",
+    "tone_of",
     "with_interval",
 ]
 
@@ -86,6 +87,13 @@ def class_title(key: str) -> str:
 def ended(sentence: str) -> str:
     """Return `sentence` with exactly one full stop at its end."""
     return f"{sentence.rstrip().rstrip('.')}."
+
+
+def tone_of(row: BenchmarkRow) -> str:
+    """Return "good" or "bad" where q < 0.05, by what the metric calls better; else ""."""
+    if row.q is None or row.q >= 0.05 or row.delta == 0:
+        return ""
+    return "good" if (row.delta > 0) == row.higher_is_better else "bad"
 
 
 def on_unit_scale(row: BenchmarkRow) -> bool:

@@ -44,6 +44,25 @@ def test_intervals_reach_from_lower_to_upper_around_their_dot(report):
         assert float(line.get("x2")) <= 760
 
 
+@pytest.mark.parametrize(
+    ("q", "delta", "better_up", "tone"),
+    [
+        (0.14, 0.25, True, "plain"),
+        (None, 0.25, True, "plain"),
+        (0.04, 0.25, True, "good"),
+        (0.04, 0.25, False, "bad"),
+        (0.04, -0.25, True, "bad"),
+    ],
+)
+def test_colour_is_by_q_as_the_caption_says_not_by_the_interval(report, q, delta, better_up, tone):
+    row = next(row for row in primary(report) if row.task != "wikitext")
+    row = replace(
+        row, q=q, delta=delta, lower=delta - 0.01, upper=delta + 0.01, higher_is_better=better_up
+    )
+    (dot,) = parsed(forest_plot([row])).iter(f"{SVG}circle")
+    assert dot.get("class").split() == ["dot", tone]
+
+
 def test_metrics_of_another_unit_are_named_not_drawn(report):
     figure = forest_plot(primary(report))
     assert "wikitext" in figure.title
