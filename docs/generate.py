@@ -24,7 +24,7 @@ from modeldiff_harness.cli import cli
 from modeldiff_harness.cli.options import _PLACES
 from modeldiff_harness.config import PRESETS, RunConfig
 from modeldiff_harness.demo.plugin import mdh_components as demo_components
-from modeldiff_harness.report.gate.schema import verdict_markdown
+from modeldiff_harness.gate.schema import verdict_markdown
 from modeldiff_harness.report.schema import field_docs, schema_markdown
 
 DOCS = Path(__file__).parent

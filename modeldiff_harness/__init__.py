@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from modeldiff_harness.version import __version__
 
 __all__ = ["Registry", "RunConfig", "Store", "__version__", "evaluate", "load_registry"]
 

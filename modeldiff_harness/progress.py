@@ -6,10 +6,9 @@ The live ones (rich bars, plain lines) are the command line's affair; stages onl
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
-if TYPE_CHECKING:
-    from modeldiff_harness.contracts import TrainStepEvent
+from modeldiff_harness.events import TrainStepEvent
 
 __all__ = ["Progress", "ProgressTask", "SilentProgress"]
 

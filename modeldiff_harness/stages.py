@@ -152,16 +152,19 @@ def source_digest(modules: tuple[str, ...]) -> str | None:
     must speak, as it was when this process first asked.  A package name stands for all modules
     below it.
     """
-    from modeldiff_harness import __version__
     from modeldiff_harness.plugins import own_source_is_editable
+    from modeldiff_harness.version import __version__
 
     if not own_source_is_editable():
         return __version__
     digest = hashlib.sha256()
     for name in sorted(modules):
-        spec = importlib.util.find_spec(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        except ModuleNotFoundError:
+            continue
         if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(name)
+            continue
         origin = Path(spec.origin)
         files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
         for file in files:

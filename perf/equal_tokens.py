@@ -28,9 +28,9 @@ from modeldiff_harness.contracts import ActivationStream
 from modeldiff_harness.errors import MdhError
 from modeldiff_harness.latents.kernels import Parameters, StepKernels, reference
 from modeldiff_harness.latents.kernels.choose import backend_for
-from modeldiff_harness.latents.training.crosscoder import Auxiliary, Objective, view_norms
-from modeldiff_harness.latents.training.initialise import initial_parameters
-from modeldiff_harness.latents.training.step import CrosscoderStep
+from modeldiff_harness.latents.train.crosscoder import Auxiliary, Objective, view_norms
+from modeldiff_harness.latents.train.initialise import initial_parameters
+from modeldiff_harness.latents.train.step import CrosscoderStep
 
 PAIR = ("smollm2-sft", "smollm2-simpo")
 MOST_GAP = 0.005
@@ -218,7 +218,7 @@ def embedded_stream() -> ActivationStream:
     from modeldiff_harness.config import resolve_config
     from modeldiff_harness.contracts import Runtime
     from modeldiff_harness.errors import RunError
-    from modeldiff_harness.report.inputs import NotMeasured
+    from modeldiff_harness.report.build.inputs import NotMeasured
 
     config = resolve_config(
         preset="demo", overrides={"pair": list(PAIR), "runtime": {"offline": True}}

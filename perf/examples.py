@@ -21,12 +21,12 @@ from workload import Workload, make_workload
 
 from modeldiff_harness.artifacts import ROLES, LatentExamples
 from modeldiff_harness.contracts import Codes, ScoreContext
-from modeldiff_harness.latents.activations.prompts import prompt_of_documents
 from modeldiff_harness.latents.compiled.examples import pseudo_random
 from modeldiff_harness.latents.dictionaries.encode import InferenceWeights, encode
-from modeldiff_harness.latents.score import whole_documents
-from modeldiff_harness.latents.scoring.document_firings import document_firings
-from modeldiff_harness.latents.scoring.examples import ExampleCollector, ExampleSettings
+from modeldiff_harness.latents.harvest.prompts import prompt_of_documents
+from modeldiff_harness.latents.score.document_firings import document_firings
+from modeldiff_harness.latents.score.examples import ExampleCollector, ExampleSettings
+from modeldiff_harness.latents.score.score import whole_documents
 
 SETTINGS = ExampleSettings()
 N_TOP, N_SAMPLE = 3 * SETTINGS.n_top, 3 * SETTINGS.n_quantile

@@ -27,9 +27,9 @@ from modeldiff_harness.builtin.scorer_activity import Activity
 from modeldiff_harness.builtin.scorer_delta_norm import DeltaNorm
 from modeldiff_harness.builtin.scorer_latent_scaling import LatentScaling
 from modeldiff_harness.contracts import Runtime
-from modeldiff_harness.latents import score as score_module
 from modeldiff_harness.latents.dictionaries.encode import InferenceWeights
-from modeldiff_harness.latents.score import score
+from modeldiff_harness.latents.score import score as score_module
+from modeldiff_harness.latents.score.score import score
 
 TARGETS = [(kind, model) for kind in ("rec", "err") for model in range(len(MODELS))]
 SIZES = {

@@ -17,8 +17,8 @@ from torch import Tensor
 from modeldiff_harness.latents.kernels import Parameters, StepKernels, reference
 from modeldiff_harness.latents.kernels.choose import backend_for, low_precision_pays
 from modeldiff_harness.latents.kernels.selection import select
-from modeldiff_harness.latents.training.crosscoder import Auxiliary, Objective
-from modeldiff_harness.latents.training.step import CrosscoderStep
+from modeldiff_harness.latents.train.crosscoder import Auxiliary, Objective
+from modeldiff_harness.latents.train.step import CrosscoderStep
 
 OURS, DENSE = "ours", "dense autograd"
 FLAT, AUTOCAST = "dense, flat + fused Adam", "dense, flat + fused Adam, bf16 autocast"

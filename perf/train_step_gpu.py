@@ -21,8 +21,8 @@ from torch import Tensor
 
 from modeldiff_harness.latents.kernels import Parameters, StepKernels
 from modeldiff_harness.latents.kernels.choose import backend_for, low_precision_pays
-from modeldiff_harness.latents.training.crosscoder import Objective
-from modeldiff_harness.latents.training.step import CrosscoderStep
+from modeldiff_harness.latents.train.crosscoder import Objective
+from modeldiff_harness.latents.train.step import CrosscoderStep
 from modeldiff_harness.testing import kernels as checks
 
 OURS, DENSE = "ours", "dense autograd"

@@ -15,9 +15,9 @@ from modeldiff_harness.artifacts import (
     TrainedDictionary,
     View,
 )
-from modeldiff_harness.latents.activations.stream import MatrixStream
 from modeldiff_harness.latents.dictionaries.encode import InferenceWeights
 from modeldiff_harness.latents.dictionaries.threshold import calibrate_threshold
+from modeldiff_harness.latents.harvest.stream import MatrixStream
 
 CAPABILITIES = ("refusal", "code_generation", "translation", "math_reasoning")
 MODELS = ("a", "b")

@@ -146,7 +146,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> Observed:
 
     observer = SimpleNamespace(mdh_stage_event=mdh_stage_event, mdh_train_step=mdh_train_step)
     monkeypatch.setattr(
-        "modeldiff_harness.pipeline.session.load_registry",
+        "modeldiff_harness.pipeline.run.load_registry",
         lambda: load_registry({"watch": observer}),
     )
     return seen

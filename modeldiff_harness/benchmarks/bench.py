@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import BenchmarkResults, MeasuredTask, TaskFailure
-from modeldiff_harness.benchmarks.group_rows import group_row
-from modeldiff_harness.benchmarks.paired_rows import correct_for_multiplicity
-from modeldiff_harness.benchmarks.paired_task import (
+from modeldiff_harness.benchmarks.pairing.groups import group_row
+from modeldiff_harness.benchmarks.pairing.rows import correct_for_multiplicity
+from modeldiff_harness.benchmarks.pairing.task import (
     AggregationLookup,
     PairedTask,
     PairingOptions,

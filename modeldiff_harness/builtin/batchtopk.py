@@ -23,16 +23,16 @@ from modeldiff_harness.latents.dictionaries.encode import InferenceWeights
 from modeldiff_harness.latents.dictionaries.threshold import calibrate_threshold
 from modeldiff_harness.latents.kernels import StepKernels
 from modeldiff_harness.latents.kernels.choose import backend_for, low_precision_pays
-from modeldiff_harness.latents.training.checkpoint import Checkpoint, Checkpoints
-from modeldiff_harness.latents.training.crosscoder import (
+from modeldiff_harness.latents.train.checkpoint import Checkpoint, Checkpoints
+from modeldiff_harness.latents.train.crosscoder import (
     Auxiliary,
     LossTerms,
     Objective,
     Parameters,
     inverse_widths,
 )
-from modeldiff_harness.latents.training.initialise import initial_parameters
-from modeldiff_harness.latents.training.step import CrosscoderStep
+from modeldiff_harness.latents.train.initialise import initial_parameters
+from modeldiff_harness.latents.train.step import CrosscoderStep
 
 __all__ = ["BatchTopK", "BatchTopKConfig", "batchtopk"]
 

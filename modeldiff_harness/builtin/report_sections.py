@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modeldiff_harness.contracts import ReportSection
-from modeldiff_harness.report.sections import BUILTIN_SECTIONS
+from modeldiff_harness.report.sections.builtin import BUILTIN_SECTIONS
 
 __all__ = [
     "benchmarks",

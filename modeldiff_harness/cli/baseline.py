@@ -62,7 +62,7 @@ def save(run: str, name: str, replace: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def list_saved(as_json: bool) -> None:
     """List the saved references."""
-    from modeldiff_harness.report.history import gather_history
+    from modeldiff_harness.history.gather import gather_history
 
     stored = [(f.parent.name, True, f.parent) for f in sorted(_folder().glob("*/report.json"))]
     history = gather_history(stored)

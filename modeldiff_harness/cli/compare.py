@@ -54,8 +54,8 @@ def compare_options(function: Any) -> Any:
 
 def request_of(baseline: Path, candidate: Path, given: dict[str, Any]) -> Any:
     """Return the CompareRequest of the options' values."""
-    from modeldiff_harness.benchmarks.cluster_keys import check_expression
-    from modeldiff_harness.benchmarks.paired_task import PairingOptions
+    from modeldiff_harness.benchmarks.pairing.cluster_keys import check_expression
+    from modeldiff_harness.benchmarks.pairing.task import PairingOptions
     from modeldiff_harness.pipeline.compare import CompareRequest
 
     names = None

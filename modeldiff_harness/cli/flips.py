@@ -166,7 +166,7 @@ def _fault_cells(one: AnswerFaults) -> tuple[str, ...]:
 
 
 def _markdown(found: FlipList, longest: int | None) -> list[str]:
-    from modeldiff_harness.report.markdown import escape_markdown
+    from modeldiff_harness.report.render.markdown import escape_markdown
 
     lines = ["# Items lost and gained", ""]
     for task in found.tasks:

@@ -18,7 +18,7 @@ from modeldiff_harness.store import default_data_folder, resolve_run_folder, wri
 
 if TYPE_CHECKING:
     from modeldiff_harness.artifacts import Report, Verdict
-    from modeldiff_harness.report.gate.policy import Policy
+    from modeldiff_harness.gate.policy import Policy
 
 __all__ = ["gate"]
 
@@ -116,9 +116,9 @@ def check(
     report_only: bool,
 ) -> None:
     """Decide a release on the report of RUN (default: latest)."""
-    from modeldiff_harness.report.gate.decide import gate_report
-    from modeldiff_harness.report.gate.schema import read_verdict
-    from modeldiff_harness.report.gate.write import previous_verdict, write_verdict
+    from modeldiff_harness.gate.decide import gate_report
+    from modeldiff_harness.gate.schema import read_verdict
+    from modeldiff_harness.gate.write import previous_verdict, write_verdict
 
     report, folder = _report(run)
     policy = _policy(policy_file, report)
@@ -160,7 +160,7 @@ def init(run: str, output: Path, force: bool) -> None:
     Margins are 2 pt, 1 pt in safety and 20 Elo where the run can show such a loss, else the
     smallest that it can show.  Only sizes and standard errors are read, never a difference.
     """
-    from modeldiff_harness.report.gate.policy_draft import draft_policy, policy_text
+    from modeldiff_harness.gate.policy_draft import draft_policy, policy_text
 
     report, _ = _report(run)
     text = policy_text(report, _now())
@@ -223,7 +223,7 @@ def simulate(run: str | None, policy_file: Path | None, as_json: bool, **given: 
         title = f"One of {k} criteria worse, the others equal" if k > 1 else "One criterion"
         columns: Sequence[str] = gate_tables.PLANNED_COLUMNS
     else:
-        from modeldiff_harness.report.gate.decide import gate_report
+        from modeldiff_harness.gate.decide import gate_report
 
         report, _ = _report(run or "latest")
         verdict = gate_report(report, _policy(policy_file, report), now=_now())
@@ -252,8 +252,8 @@ def _report(run: str) -> tuple[Report, Path]:
 
 
 def _policy(path: Path | None, report: Report) -> Policy:
-    from modeldiff_harness.report.gate.policy import default_policy
-    from modeldiff_harness.report.gate.policy_file import read_policy
+    from modeldiff_harness.gate.policy import default_policy
+    from modeldiff_harness.gate.policy_file import read_policy
 
     if path is not None:
         return read_policy(path)
@@ -277,8 +277,8 @@ def _sections() -> list[Any]:
 
 
 def _write_for_ci(verdict: Verdict, junit: Path | None, step_summary: Path | None) -> None:
-    from modeldiff_harness.report.gate.github import render_summary
-    from modeldiff_harness.report.gate.junit import render_junit
+    from modeldiff_harness.gate.github import render_summary
+    from modeldiff_harness.gate.junit import render_junit
 
     if junit is not None:
         _write(junit, render_junit(verdict))
@@ -308,7 +308,7 @@ def _no_workflow_commands(inside_workflow: bool) -> Iterator[None]:
 
 def _annotate(verdict: Verdict, *, errors: bool) -> None:
     """Print annotations, on standard error where standard output is JSON."""
-    from modeldiff_harness.report.gate.github import workflow_commands
+    from modeldiff_harness.gate.github import workflow_commands
 
     for line in workflow_commands(verdict):
         click.echo(line, err=errors)
@@ -317,9 +317,9 @@ def _annotate(verdict: Verdict, *, errors: bool) -> None:
 def _print_verdict(verdict: Verdict, folder: Path, output_format: str) -> None:
     from rich.console import Console
 
-    from modeldiff_harness.report.gate.github import render_summary
-    from modeldiff_harness.report.gate.schema import verdict_json
-    from modeldiff_harness.report.gate.terminal import print_verdict
+    from modeldiff_harness.gate.github import render_summary
+    from modeldiff_harness.gate.schema import verdict_json
+    from modeldiff_harness.gate.terminal import print_verdict
 
     if output_format == "json":
         click.echo(verdict_json(verdict), nl=False)

@@ -122,7 +122,7 @@ def _points(points: tuple[OperatingPoint, ...]) -> dict[str, dict[str, float]]:
 
 def cell(row: Mapping[str, Any], column: str) -> str:
     """Return a row's cell as text; rates as "92 % / <1 %"."""
-    from modeldiff_harness.report.gate.words import amount, rate
+    from modeldiff_harness.gate.words import amount, rate
 
     found = row[column]
     if isinstance(found, dict):

@@ -11,7 +11,7 @@ from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.store import default_data_folder, write_atomically
 
 if TYPE_CHECKING:
-    from modeldiff_harness.report.history import History
+    from modeldiff_harness.history.gather import History
 
 __all__ = ["history"]
 
@@ -39,7 +39,7 @@ def history(
     """
     from modeldiff_harness.artifacts.codec import to_plain
     from modeldiff_harness.cli.printing import json_text
-    from modeldiff_harness.report.history import gather_history, stored_reports
+    from modeldiff_harness.history.gather import gather_history, stored_reports
 
     names = [part.strip() for part in (pair or "").split(",") if part.strip()]
     if len(names) > 2:
@@ -78,11 +78,11 @@ def history(
 
 def _shown(found: History, output_format: str, *, to_file: bool) -> str:
     from modeldiff_harness.cli.printing import show_section
-    from modeldiff_harness.report.section_history import history_sections
+    from modeldiff_harness.history.section import history_sections
 
     sections = history_sections(found)
     if output_format == "html":
-        from modeldiff_harness.report.html import sections_html
+        from modeldiff_harness.report.render.html import sections_html
 
         return sections_html(sections, "History of reports", "mdh history")
     return "".join(show_section(section, "text", "", to_file=to_file) for section in sections)

@@ -53,7 +53,7 @@ def plan(
     from modeldiff_harness.artifacts.codec import to_plain
     from modeldiff_harness.benchmarks.task_sizes import items_of_task
     from modeldiff_harness.cli.printing import json_text, show_section
-    from modeldiff_harness.report.plan import PlanAsked, plan_decision, plan_section
+    from modeldiff_harness.gate.sample_size import PlanAsked, plan_decision, plan_section
     from modeldiff_harness.report.schema import read_report
     from modeldiff_harness.store import default_data_folder, resolve_run_folder
 

@@ -88,14 +88,14 @@ def show_section(
 ) -> str:
     """Return one section as text (for the terminal's width), markdown or html."""
     if output_format == "html":
-        from modeldiff_harness.report.html import section_html
+        from modeldiff_harness.report.render.html import section_html
 
         return section_html(section, kicker)
     if output_format == "markdown":
-        from modeldiff_harness.report.markdown import section_markdown
+        from modeldiff_harness.report.render.markdown import section_markdown
 
         return section_markdown(section)
-    from modeldiff_harness.report.terminal import print_section
+    from modeldiff_harness.report.render.terminal import print_section
 
     console = Console(highlight=False)
     if to_file:
@@ -123,10 +123,10 @@ def print_comparison(
     report: Report, sections: Sequence[ReportSection], output_format: str, folder: Path | None
 ) -> None:
     """Print a report of imported results as text, JSON, Markdown or HTML."""
-    from modeldiff_harness.report.html import render_html
-    from modeldiff_harness.report.markdown import render_markdown
+    from modeldiff_harness.report.render.html import render_html
+    from modeldiff_harness.report.render.markdown import render_markdown
+    from modeldiff_harness.report.render.terminal import print_terminal
     from modeldiff_harness.report.schema import to_json
-    from modeldiff_harness.report.terminal import print_terminal
 
     if output_format == "json":
         click.echo(to_json(report))
@@ -147,9 +147,9 @@ def print_report(
     sections: Sequence[ReportSection] | None = None,
 ) -> None:
     """Print the report as terminal tables, Markdown or JSON; None: the built-in sections."""
-    from modeldiff_harness.report.markdown import render_markdown
+    from modeldiff_harness.report.render.markdown import render_markdown
+    from modeldiff_harness.report.render.terminal import print_terminal
     from modeldiff_harness.report.schema import to_json
-    from modeldiff_harness.report.terminal import print_terminal
 
     if output_format == "json":
         click.echo(to_json(report))

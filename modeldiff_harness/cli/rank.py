@@ -98,7 +98,7 @@ def _ranked(files: Sequence[Path], own: Mapping[str, Any]) -> PreferencesSection
     from modeldiff_harness.plugins import load_registry
     from modeldiff_harness.preferences.coefficients import read_style_coefficients
     from modeldiff_harness.preferences.rank import rank as rank_battles
-    from modeldiff_harness.report.preferences import preferences_section
+    from modeldiff_harness.report.build.preferences import preferences_section
 
     registry = load_registry()
     name = own["feature_set"] or "lmarena-v1"
@@ -195,7 +195,7 @@ def _show(section: PreferencesSection, own: Mapping[str, Any]) -> None:
     if output_format == "json":
         text = json_text(to_plain(section))
     else:
-        from modeldiff_harness.report.section_preferences import render_preferences
+        from modeldiff_harness.report.sections.preferences import render_preferences
 
         title = f"Preference: {own['baseline']} → {own['candidate']}"
         rendered = render_preferences(section, title)

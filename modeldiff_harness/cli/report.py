@@ -26,11 +26,11 @@ def report(run: str, output_format: str, output: Path | None) -> None:
 
     The verdict of `mdh gate` on this report, if there is one, comes first.
     """
-    from modeldiff_harness.report.gate.section import with_verdict
-    from modeldiff_harness.report.gate.write import verdict_of
-    from modeldiff_harness.report.html import render_html
+    from modeldiff_harness.gate.section import with_verdict
+    from modeldiff_harness.gate.write import verdict_of
+    from modeldiff_harness.report.render.html import render_html
     from modeldiff_harness.report.schema import read_report
-    from modeldiff_harness.report.sections import BUILTIN_SECTIONS
+    from modeldiff_harness.report.sections.builtin import BUILTIN_SECTIONS
 
     folder = resolve_run_folder(default_data_folder(), run)
     found = read_report(folder / "report.json")

@@ -1,24 +1,18 @@
 """The latent arm: what differs inside two models, from activations to a capability profile.
 
-The six verbs
-    harvest.py         models, corpus, sites → activations, one row a kept token
-    train.py           stream → dictionary (thin: the learner does the work)
-    score.py           dictionary, held-out stream → score columns, examples: sums, no thresholds
-    classify.py        scores, rules → owners
-    label.py           owners, examples → labels, tested on documents the labeler never saw
+The verbs, in the order of the pipeline; each folder holds the verb and what only it is made of
+    harvest/           models, corpus, sites → activations, and the streams they are read through
+    train/             stream → dictionary: loss, gradients, optimiser step, checkpoints
+    score/             dictionary, held-out stream → score columns, examples: sums, no thresholds
+    classify/          scores, rules → owners
+    label/             owners, examples → labels, tested on documents the labeler never saw
     profile.py         owners, labels → shares per capability
 
-What they are made of, in the order of the pipeline
-    activations/       streams of paired activations: from a cache, or while the models run
-    training/          a BatchTopK crosscoder: loss, gradients, optimiser step, checkpoints
-    kernels/           the inner pieces of a training step, a file a backend
+What they share
     dictionaries/      encoding with a finished dictionary; reading and writing published ones
-    scoring/           what the score pass counts beside the scorers
-    compiled/          its loops, compiled for the CPU
-    ownership/         score columns by ordered pair, and the rules that draw thresholds from them
-    meaning/           latents by capability, and what a labeler is shown of them
     difference/        how far the activations moved, the matched null, cheap explanations
+    kernels/           the inner pieces of a training step, a file a backend
+    compiled/          loops of the score pass, compiled for the CPU
 
-Folders import downwards only: the verbs stand above scoring, ownership, meaning and difference,
-these above dictionaries and training, and those above compiled, kernels and activations.
+Folders import downwards only; pyproject.toml holds the order.
 """

@@ -18,7 +18,7 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.latents.meaning.activity import latent_mass
+from modeldiff_harness.latents.label.activity import latent_mass
 from modeldiff_harness.stats.counts import newcombe_difference, share_shift
 from modeldiff_harness.stats.estimates import Undetermined
 from modeldiff_harness.stats.multiplicity import benjamini_hochberg

@@ -25,7 +25,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from modeldiff_harness.pipeline.session import (
+    from modeldiff_harness.pipeline.run import (
         Finished,
         Plan,
         PlanRow,
@@ -40,5 +40,5 @@ __all__ = ["Finished", "Plan", "PlanRow", "Session", "evaluate", "open_session"]
 def __getattr__(name: str) -> Any:
     """Import the session when it is first asked for: `compare` must not bring torch."""
     if name in __all__:
-        return getattr(importlib.import_module("modeldiff_harness.pipeline.session"), name)
+        return getattr(importlib.import_module("modeldiff_harness.pipeline.run"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,14 +31,14 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.benchmarks.bench import pair_measured
 from modeldiff_harness.benchmarks.importers import AUTO, import_results, keep_tasks
-from modeldiff_harness.benchmarks.paired_task import PairingOptions
+from modeldiff_harness.benchmarks.pairing.task import PairingOptions
 from modeldiff_harness.contracts import ReportSection
 from modeldiff_harness.errors import MdhError, RunError, UsageError
 from modeldiff_harness.plugins import Registry, load_registry
 from modeldiff_harness.progress import Progress
-from modeldiff_harness.report.build import build_report
-from modeldiff_harness.report.inputs import NotMeasured, ReportInputs
-from modeldiff_harness.report.write import write_report
+from modeldiff_harness.report.build.build import build_report
+from modeldiff_harness.report.build.inputs import NotMeasured, ReportInputs
+from modeldiff_harness.report.render.write import write_report
 from modeldiff_harness.store import Store, default_store_folder
 
 __all__ = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from modeldiff_harness.artifacts import Comparability
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.models.preflight import preflight
-from modeldiff_harness.pipeline.latents import run_sites
-from modeldiff_harness.pipeline.pair import PairContext
+from modeldiff_harness.pipeline.arms.latents.arm import run_sites
+from modeldiff_harness.pipeline.context import PairContext
 from modeldiff_harness.stages import Stage
 
 __all__ = ["preflight_stage"]

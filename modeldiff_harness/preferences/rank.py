@@ -29,9 +29,9 @@ from modeldiff_harness.preferences.rank_rows import (
 )
 from modeldiff_harness.preferences.sentence import preference_sentence
 from modeldiff_harness.stats.estimates import Floats, Undetermined
-from modeldiff_harness.stats.pairfit import PairFit, fit_pair
-from modeldiff_harness.stats.pairfit_categories import CategoryFits, fit_categories
-from modeldiff_harness.stats.pairfit_many import ManyFit, fit_among_many
+from modeldiff_harness.stats.pairfit.categories import CategoryFits, fit_categories
+from modeldiff_harness.stats.pairfit.fit import PairFit, fit_pair
+from modeldiff_harness.stats.pairfit.many import ManyFit, fit_among_many
 
 __all__ = ["rank"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from math import ceil, floor, log10
 
-from modeldiff_harness.report.plain_text import one_line
+from modeldiff_harness.report.render.plain_text import one_line
 
 __all__ = ["Axis", "circle", "document", "line", "rectangle", "text"]
 

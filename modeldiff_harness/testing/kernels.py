@@ -26,8 +26,8 @@ from modeldiff_harness.latents.kernels import (
     reference,
 )
 from modeldiff_harness.latents.kernels.selection import select
-from modeldiff_harness.latents.training.crosscoder import Auxiliary, Objective
-from modeldiff_harness.latents.training.step import CrosscoderStep
+from modeldiff_harness.latents.train.crosscoder import Auxiliary, Objective
+from modeldiff_harness.latents.train.step import CrosscoderStep
 
 __all__ = [
     "check_compaction",

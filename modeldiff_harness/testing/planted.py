@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from modeldiff_harness.builtin.planted import PlantedConfig, PlantedTruth, planted_corpus
-from modeldiff_harness.latents.activations.stream import MatrixStream
+from modeldiff_harness.latents.harvest.stream import MatrixStream
 
 __all__ = ["PlantedConfig", "PlantedTruth", "planted_corpus", "planted_stream"]
 

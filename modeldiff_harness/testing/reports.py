@@ -31,8 +31,8 @@ from modeldiff_harness.artifacts import (
     StyleEffect,
     TokenWindow,
 )
-from modeldiff_harness.report.lenses import capability_rows
-from modeldiff_harness.report.summary import summarise
+from modeldiff_harness.report.build.lenses import capability_rows
+from modeldiff_harness.report.build.summary import summarise
 from modeldiff_harness.taxonomy import load_taxonomy
 
 __all__ = ["assemble_report", "sample_report"]

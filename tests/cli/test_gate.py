@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from modeldiff_harness.report.write import write_report
+from modeldiff_harness.report.render.write import write_report
 from modeldiff_harness.testing.reports import sample_report
 
 PASSING = "criteria:\n  - benchmark: piqa\n    margin: 0.05\n"

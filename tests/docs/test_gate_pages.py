@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pages import DOCS, blocks, blocks_of
 
 from modeldiff_harness.cli import cli
-from modeldiff_harness.report.gate.policy_file import parse_policy
+from modeldiff_harness.gate.policy_file import parse_policy
 
 MARGINS = DOCS / "how-to" / "choose-margins.md"
 

@@ -19,8 +19,8 @@ from modeldiff_harness.builtin.scorer_activity import Activity
 from modeldiff_harness.builtin.scorer_delta_norm import DeltaNorm
 from modeldiff_harness.builtin.scorer_latent_scaling import LatentScaling
 from modeldiff_harness.contracts import Runtime
-from modeldiff_harness.latents.score import score
-from modeldiff_harness.latents.train import train
+from modeldiff_harness.latents.score.score import score
+from modeldiff_harness.latents.train.train import train
 from modeldiff_harness.testing.planted import PlantedConfig, PlantedTruth, planted_stream
 
 CONFIG = PlantedConfig(

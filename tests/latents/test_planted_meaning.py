@@ -12,10 +12,10 @@ from modeldiff_harness.builtin.scorer_activity import Activity
 from modeldiff_harness.builtin.scorer_delta_norm import DeltaNorm
 from modeldiff_harness.builtin.scorer_latent_scaling import LatentScaling
 from modeldiff_harness.contracts import Runtime
-from modeldiff_harness.latents.classify import classify
-from modeldiff_harness.latents.label import label
+from modeldiff_harness.latents.classify.classify import classify
+from modeldiff_harness.latents.label.label import label
 from modeldiff_harness.latents.profile import LabelledDictionary, profile
-from modeldiff_harness.latents.score import score
+from modeldiff_harness.latents.score.score import score
 from modeldiff_harness.testing.planted import PlantedConfig, PlantedTruth, planted_stream
 
 A, B = "planted-a", "planted-b"

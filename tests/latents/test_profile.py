@@ -19,7 +19,7 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.latents.classify import classify
+from modeldiff_harness.latents.classify.classify import classify
 from modeldiff_harness.latents.profile import LabelledDictionary, profile
 from modeldiff_harness.testing.latents import Group, planted_scores
 

@@ -23,7 +23,7 @@ from modeldiff_harness.artifacts import (
     MeasuredTask,
     TaskSample,
 )
-from modeldiff_harness.benchmarks.paired_task import PairingOptions
+from modeldiff_harness.benchmarks.pairing.task import PairingOptions
 from modeldiff_harness.contracts import Component
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.hookspecs import hookimpl

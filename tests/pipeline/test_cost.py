@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from modeldiff_harness.config import resolve_config
-from modeldiff_harness.pipeline import cost
+from modeldiff_harness.pipeline.arms.latents import cost
 
 D, LATENTS = 3584, 114_688
 GEMMA = {

@@ -26,7 +26,7 @@ NURSERY = """
 import json, os, sys
 import lm_eval.evaluator, peft, torch, transformers
 from modeldiff_harness.cli import main
-import modeldiff_harness.pipeline.bench
+import modeldiff_harness.pipeline.arms.benchmarks
 for line in sys.stdin:
     child = os.fork()
     if child == 0:

@@ -12,7 +12,7 @@ import yaml
 import modeldiff_harness
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.hookspecs import hookimpl
-from modeldiff_harness.pipeline import cost
+from modeldiff_harness.pipeline.arms.latents import cost
 from modeldiff_harness.plugins import load_registry
 
 LIVE = ("--tasks", "model_diff", "--activations", "stream", "--buffer_tokens", 600)
@@ -81,7 +81,7 @@ def test_a_broken_off_live_training_ends_with_the_same_bits(mdh, flags, tmp_path
 
     with monkeypatch.context() as patch:
         patch.setattr(
-            "modeldiff_harness.pipeline.session.load_registry",
+            "modeldiff_harness.pipeline.run.load_registry",
             lambda: load_registry({"break": SimpleNamespace(mdh_train_step=mdh_train_step)}),
         )
         said = mdh("train", *flags, *LIVE, *QUICK, environment={"MDH_STORE": str(broken)})

@@ -9,7 +9,7 @@ import pytest
 from modeldiff_harness.artifacts import load_artifact
 from modeldiff_harness.benchmarks.records import TaskRun
 from modeldiff_harness.benchmarks.samples import read_samples
-from modeldiff_harness.pipeline.bench import rerun_batch_size
+from modeldiff_harness.pipeline.arms.benchmarks import rerun_batch_size
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 8, 32])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -10,13 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from modeldiff_harness.report.html import render_html
-
-_spec = importlib.util.spec_from_file_location("hostile", Path(__file__).parent / "hostile.py")
-assert _spec is not None
-assert _spec.loader is not None
-hostile = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(hostile)
+from modeldiff_harness.report.render.html import render_html
+from modeldiff_harness.testing import hostile
 
 BROWSER = next(
     (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None

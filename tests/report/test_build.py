@@ -28,15 +28,15 @@ from modeldiff_harness.artifacts import (
     View,
 )
 from modeldiff_harness.artifacts.corpus import SPLITS
-from modeldiff_harness.report import latents as latents_module
-from modeldiff_harness.report.build import FLIPPED_PER_TASK, build_report
-from modeldiff_harness.report.inputs import (
+from modeldiff_harness.report.build import latents as latents_module
+from modeldiff_harness.report.build.build import FLIPPED_PER_TASK, build_report
+from modeldiff_harness.report.build.inputs import (
     LatentFindings,
     MemberFindings,
     NotMeasured,
     ReportInputs,
 )
-from modeldiff_harness.report.latents import EXAMPLES_PER_LATENT, latents_section
+from modeldiff_harness.report.build.latents import EXAMPLES_PER_LATENT, latents_section
 from modeldiff_harness.report.schema import to_json
 from modeldiff_harness.testing.latents import planted_scores
 

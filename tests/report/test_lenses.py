@@ -19,7 +19,7 @@ from modeldiff_harness.artifacts import (
     ProfileRow,
     ShareComparison,
 )
-from modeldiff_harness.report.lenses import capability_rows, compare_lenses
+from modeldiff_harness.report.build.lenses import capability_rows, compare_lenses
 from modeldiff_harness.taxonomy import load_taxonomy
 
 ABSENT = Lens("not measured")

@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
@@ -15,17 +13,12 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from modeldiff_harness.contracts import RenderedSection, ReportTable
-from modeldiff_harness.report.html import SHADES, render_html
-from modeldiff_harness.report.markdown import escape_markdown, render_markdown
-from modeldiff_harness.report.plain_text import one_line
-from modeldiff_harness.report.terminal import print_terminal
-from modeldiff_harness.report.write import write_report
-
-_spec = importlib.util.spec_from_file_location("hostile", Path(__file__).parent / "hostile.py")
-assert _spec is not None
-assert _spec.loader is not None
-hostile = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(hostile)
+from modeldiff_harness.report.render.html import SHADES, render_html
+from modeldiff_harness.report.render.markdown import escape_markdown, render_markdown
+from modeldiff_harness.report.render.plain_text import one_line
+from modeldiff_harness.report.render.terminal import print_terminal
+from modeldiff_harness.report.render.write import write_report
+from modeldiff_harness.testing import hostile
 
 
 @pytest.fixture(scope="module")

@@ -156,7 +156,7 @@ def test_reading_a_report_imports_neither_torch_nor_pandas(report, tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
         "from modeldiff_harness.report.schema import read_report\n"
-        "from modeldiff_harness.report.html import render_html\n"
+        "from modeldiff_harness.report.render.html import render_html\n"
         "render_html(read_report(Path(sys.argv[1])))\n"
         "print([m for m in ('torch', 'pandas', 'transformers', 'scipy') if m in sys.modules])"
     )

@@ -12,8 +12,8 @@ from modeldiff_harness.artifacts import (
 from modeldiff_harness.builtin import mdh_components
 from modeldiff_harness.contracts import RenderedSection
 from modeldiff_harness.plugins import OWN_DISTRIBUTION, load_registry
-from modeldiff_harness.report.section_latents import ROWS_SHOWN, short_names
-from modeldiff_harness.report.sections import BUILTIN_SECTIONS, render_sections
+from modeldiff_harness.report.sections.builtin import BUILTIN_SECTIONS, render_sections
+from modeldiff_harness.report.sections.latents import ROWS_SHOWN, short_names
 from modeldiff_harness.testing.reports import assemble_report
 
 

@@ -10,7 +10,7 @@ from modeldiff_harness.artifacts import (
     LatentsSection,
     PreferencesSection,
 )
-from modeldiff_harness.report.summary import summarise
+from modeldiff_harness.report.build.summary import summarise
 
 OFF = (PreferencesSection("not measured", "turned off"), LatentsSection("not measured", "no pair"))
 

@@ -23,10 +23,10 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.contracts import ActivationStream
 from modeldiff_harness.errors import RunError, UsageError
-from modeldiff_harness.latents.activations.renormalise import RenormalisedStream
 from modeldiff_harness.latents.dictionaries.encode import InferenceWeights, encode
 from modeldiff_harness.latents.dictionaries.interchange import PublicCrosscoder, raw_space
 from modeldiff_harness.latents.dictionaries.threshold import calibrate_threshold
+from modeldiff_harness.latents.harvest.renormalise import RenormalisedStream
 
 __all__ = ["adopt", "fit_to_stream", "load_imported", "save_imported"]
 

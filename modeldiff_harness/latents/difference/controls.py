@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from modeldiff_harness.artifacts import SPLITS, SimpleControl, SimpleControls, TokenisedCorpus
 from modeldiff_harness.contracts import ActivationStream, Runtime
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.latents.activations.prompts import prompt_of_documents, raw_pairs
+from modeldiff_harness.latents.harvest.prompts import prompt_of_documents, raw_pairs
 from modeldiff_harness.stats.auroc import auroc
 
 __all__ = ["answers_of", "log_odds_weights", "simple_controls"]

@@ -18,7 +18,7 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.contracts import ActivationStream, Runtime
 from modeldiff_harness.errors import RunError, UsageError
-from modeldiff_harness.latents.activations.prompts import prompt_of_documents, raw_pairs
+from modeldiff_harness.latents.harvest.prompts import prompt_of_documents, raw_pairs
 from modeldiff_harness.stats.blocks import block_jackknife_ratio
 
 __all__ = ["ScaleMatch", "difference_energy", "match_scale"]

@@ -14,8 +14,8 @@ from safetensors import safe_open
 
 from modeldiff_harness.artifacts import SPLITS, HarvestedActivations, NullMatch, TokenisedCorpus
 from modeldiff_harness.contracts import ActivationSource, Runtime, SourceModels
-from modeldiff_harness.latents.activations.sample import kept_rows, take_documents
 from modeldiff_harness.latents.difference.energy import match_scale
+from modeldiff_harness.latents.harvest.sample import kept_rows, take_documents
 
 __all__ = ["match_null"]
 

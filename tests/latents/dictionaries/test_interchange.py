@@ -17,8 +17,6 @@ from modeldiff_harness.builtin.imported_dictionary import create
 from modeldiff_harness.builtin.scorer_delta_norm import DeltaNorm
 from modeldiff_harness.contracts import ActivationBatch, Runtime
 from modeldiff_harness.errors import RunError, UsageError
-from modeldiff_harness.latents.activations.renormalise import RenormalisedStream, in_space_of
-from modeldiff_harness.latents.activations.stream import MatrixStream
 from modeldiff_harness.latents.dictionaries.encode import encode, reconstruct
 from modeldiff_harness.latents.dictionaries.imported import (
     adopt,
@@ -27,8 +25,10 @@ from modeldiff_harness.latents.dictionaries.imported import (
     save_imported,
 )
 from modeldiff_harness.latents.dictionaries.interchange import read_public
-from modeldiff_harness.latents.score import score
-from modeldiff_harness.latents.train import train
+from modeldiff_harness.latents.harvest.renormalise import RenormalisedStream, in_space_of
+from modeldiff_harness.latents.harvest.stream import MatrixStream
+from modeldiff_harness.latents.score.score import score
+from modeldiff_harness.latents.train.train import train
 from modeldiff_harness.testing.planted import PlantedConfig, planted_stream
 
 PLANTED = PlantedConfig(n_shared=8, n_twins=0, n_rotated=1, widths=(24, 24), n_prompts=60)

@@ -15,12 +15,12 @@ from modeldiff_harness.artifacts import TrainedDictionary, View
 from modeldiff_harness.builtin.batchtopk import batchtopk
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.latents.activations.stream import MatrixStream
 from modeldiff_harness.latents.dictionaries.encode import encode, reconstruct
 from modeldiff_harness.latents.dictionaries.imported import adopt, fit_to_stream
 from modeldiff_harness.latents.dictionaries.interchange import read_public
 from modeldiff_harness.latents.dictionaries.interchange_export import export_dictionary
-from modeldiff_harness.latents.train import train
+from modeldiff_harness.latents.harvest.stream import MatrixStream
+from modeldiff_harness.latents.train.train import train
 from modeldiff_harness.testing.planted import PlantedConfig, planted_stream
 
 PLANTED = PlantedConfig(n_shared=10, widths=(20, 20), n_prompts=60)

@@ -16,8 +16,8 @@ from modeldiff_harness.config import resolve_config
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.latents.dictionaries.encode import InferenceWeights
 from modeldiff_harness.latents.dictionaries.threshold import calibrate_threshold
-from modeldiff_harness.latents.score import score
-from modeldiff_harness.latents.train import train
+from modeldiff_harness.latents.score.score import score
+from modeldiff_harness.latents.train.train import train
 from modeldiff_harness.testing.planted import PlantedConfig, planted_stream
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from modeldiff_harness.artifacts import Document, Message, SimpleControls, TokenisedCorpus, View
 from modeldiff_harness.contracts import Runtime
-from modeldiff_harness.latents.activations.stream import MatrixStream
 from modeldiff_harness.latents.difference.controls import (
     answers_of,
     log_odds_weights,
     simple_controls,
 )
+from modeldiff_harness.latents.harvest.stream import MatrixStream
 
 SITE = "resid_post.1"
 WIDTH = 8

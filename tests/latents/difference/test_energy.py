@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from modeldiff_harness.artifacts import Document, TokenisedCorpus, View
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import RunError, UsageError
-from modeldiff_harness.latents.activations.stream import MatrixStream
 from modeldiff_harness.latents.difference.energy import difference_energy, match_scale
+from modeldiff_harness.latents.harvest.stream import MatrixStream
 
 SITE = "resid_post.1"
 WIDTH = 6

@@ -14,7 +14,7 @@ from modeldiff_harness.artifacts import Document, TokenisedCorpus, View
 from modeldiff_harness.contracts import ActivationBatch, Runtime, SourceModels
 from modeldiff_harness.latents.difference import match
 from modeldiff_harness.latents.difference.match import match_null
-from modeldiff_harness.latents.harvest import harvest
+from modeldiff_harness.latents.harvest.harvest import harvest
 
 SITE, WIDTH = "resid_post.1", 6
 MODEL_MOVED, TWIN_MOVED = 0.3, 0.04

@@ -8,8 +8,8 @@ import torch
 pytest.importorskip("triton", reason="the extra `triton` is not installed")
 
 from modeldiff_harness.latents.kernels import Parameters, triton_cuda
-from modeldiff_harness.latents.training.crosscoder import Objective
-from modeldiff_harness.latents.training.step import CrosscoderStep
+from modeldiff_harness.latents.train.crosscoder import Objective
+from modeldiff_harness.latents.train.step import CrosscoderStep
 from modeldiff_harness.testing import kernels as checks
 
 pytestmark = [

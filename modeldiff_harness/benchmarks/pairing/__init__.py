@@ -1,0 +1,1 @@
+"""Two models' results of one task → paired rows, items and faults."""

@@ -1,0 +1,215 @@
+"""Two models on one task: their samples paired, compared, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from modeldiff_harness.artifacts import (
+    AnswerFaults,
+    BenchmarkItem,
+    BenchmarkRow,
+    ItemAlignment,
+    MeasuredTask,
+)
+from modeldiff_harness.benchmarks.pairing.align import (
+    MOST_UNMATCHED_SHARE,
+    PairedSamples,
+    pair_samples,
+    primary_metric,
+)
+from modeldiff_harness.benchmarks.pairing.cluster_keys import (
+    ClusterRule,
+    cluster_labels,
+    cluster_rule,
+)
+from modeldiff_harness.benchmarks.pairing.items import (
+    alignment_of,
+    answer_faults_of,
+    items_of,
+)
+from modeldiff_harness.benchmarks.pairing.metric_values import (
+    MEAN_OF_SCORED,
+    AggregationLookup,
+    MetricValues,
+    take_values,
+)
+from modeldiff_harness.benchmarks.pairing.noise_floor import noise_floor
+from modeldiff_harness.benchmarks.pairing.rows import direction_of, paired_row, printed_notes
+from modeldiff_harness.errors import RunError
+from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined
+
+__all__ = ["AggregationLookup", "PairedTask", "PairingOptions", "pair_task"]
+
+
+@dataclass(frozen=True)
+class PairingOptions:
+    """How items are paired and compared; the same for every task of a comparison."""
+
+    allow_unmatched: bool = False
+    average_repeats: bool = False
+    """Several unnumbered answers to one item are samples of it, to be averaged."""
+    clusters: Mapping[str, str] | None = None
+    """Task pattern → cluster key, or "none"."""
+    directions: Mapping[str, bool] | None = None
+    """Metric, or "task:metric" → whether higher is better, over what the source says."""
+    confidence: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PairedTask:
+    """Everything one task says about the pair."""
+
+    rows: tuple[BenchmarkRow, ...]
+    primary: PairedEstimate
+    """The estimate behind the primary row, for groups."""
+    values: MetricValues | None
+    """The item values behind it; None for an aggregate."""
+    rule: ClusterRule | None
+    items: tuple[BenchmarkItem, ...]
+    alignments: tuple[ItemAlignment, ...]
+    faults: tuple[AnswerFaults, ...]
+    notes: tuple[str, ...]
+
+
+def pair_task(
+    baseline: MeasuredTask,
+    candidate: MeasuredTask,
+    *,
+    replicates: Sequence[MeasuredTask] = (),
+    aggregation: AggregationLookup = lambda _name: None,
+    primary: str | None = None,
+    options: PairingOptions = PairingOptions(),
+) -> PairedTask:
+    """Compare two models on one task: a row a metric and filter, the items of the primary one.
+
+    `replicates`: reruns of the baseline for the noise floor.  `aggregation`: the task's own
+    aggregations by name, asked where ours has none.  Raises RunError when the runs cannot be
+    paired or the primary metric has no interval, and UsageError for an unknown `primary`.
+    """
+    _require_same_task(baseline, candidate, options.allow_unmatched)
+    task = baseline.task
+    pairs = pair_samples(
+        task,
+        baseline.samples,
+        candidate.samples,
+        allow_unmatched=options.allow_unmatched,
+        average_repeats=options.average_repeats,
+    )
+    rule = cluster_rule(task, baseline.cluster_field, options.clusters)
+    available = [(metric, pair.filter) for pair in pairs for metric in pair.metrics]
+    chosen = primary_metric(task, available, primary, baseline.primary_metrics)
+    rows, notes = [], _pair_notes(baseline, candidate, pairs)
+    head: tuple[PairedEstimate, MetricValues] | None = None
+    alignments = []
+    for pair in pairs:
+        labels = cluster_labels(rule, pair.baseline) if rule is not None else None
+        n_left_out = 0
+        for metric in pair.metrics:
+            is_primary = (metric, pair.filter) == chosen
+            where = f"{task}: {metric},{pair.filter}"
+            values = take_values(baseline, pair, metric, labels, aggregation)
+            found = _compared(values, options)
+            if isinstance(found, Undetermined):
+                if is_primary:
+                    raise RunError(f"{where} has no interval: {found.reason}.")
+                notes.append(f"{where} left out: {found.reason}")
+                continue
+            result, values = found
+            if is_primary:
+                head = result, values
+                n_left_out = values.n_left_out
+                _require_scored(task, pair, values, options)
+            noise, remark = noise_floor(task, pair.filter, metric, values, replicates)
+            notes += remark
+            higher = direction_of(baseline, metric, options.directions)
+            row = paired_row(baseline, candidate, pair, metric, result, values, rule, noise, higher)
+            rows.append(replace(row, primary=is_primary))
+            notes += printed_notes(baseline, candidate, row)
+        alignments.append(alignment_of(pair, n_left_out))
+    if head is None:
+        raise RunError(f"task {task!r} has no primary row.")
+    rows.sort(key=lambda row: not row.primary)
+    return PairedTask(
+        rows=tuple(rows),
+        primary=head[0],
+        values=head[1] if head[1].per_item else None,
+        rule=rule if head[1].clusters is not None else None,
+        items=items_of(pairs, chosen),
+        alignments=tuple(alignments),
+        faults=answer_faults_of(baseline, candidate, pairs),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _compared(
+    values: MetricValues | Undetermined, options: PairingOptions
+) -> tuple[PairedEstimate, MetricValues] | Undetermined:
+    if isinstance(values, Undetermined):
+        return values
+    result = values.compare(options.confidence, options.seed)
+    return result if isinstance(result, Undetermined) else (result, values)
+
+
+def _require_same_task(
+    baseline: MeasuredTask, candidate: MeasuredTask, allow_unmatched: bool
+) -> None:
+    facts = {
+        "version": (baseline.version, candidate.version),
+        "num_fewshot": (baseline.num_fewshot, candidate.num_fewshot),
+        "limit": (baseline.limit, candidate.limit),
+    }
+    for name, (left, right) in facts.items():
+        if left == right or (name == "version" and "" in (left, right)):
+            continue
+        if name == "limit" and allow_unmatched:
+            continue
+        if name == "num_fewshot" and None in (left, right):
+            continue
+        raise RunError(
+            f"task {baseline.task!r}: {name} differs between the models: {left} and {right}.",
+            hint="Run both models with the same settings.",
+        )
+
+
+def _require_scored(
+    task: str, pair: PairedSamples, values: MetricValues, options: PairingOptions
+) -> None:
+    n_missing, n_items = values.n_left_out, len(pair.baseline)
+    if values.aggregation != MEAN_OF_SCORED or options.allow_unmatched:
+        return
+    if n_missing > MOST_UNMATCHED_SHARE * n_items:
+        raise RunError(
+            f"task {task!r}: {n_missing} of {n_items} items were not scored for one of the models,"
+            " more than 1 %.",
+            hint="Mend the failed samples, or pass --allow_unmatched.",
+        )
+
+
+def _pair_notes(
+    baseline: MeasuredTask, candidate: MeasuredTask, pairs: Sequence[PairedSamples]
+) -> list[str]:
+    task, notes = baseline.task, []
+    n_differ = max(pair.n_prompts_differ for pair in pairs)
+    if n_differ:
+        reason = ""
+        if baseline.chat_template_digest != candidate.chat_template_digest:
+            reason = " (the chat templates differ)"
+        notes.append(f"{task}: {n_differ} prompts differ between the models{reason}")
+    worst = max(pairs, key=lambda pair: pair.n_unmatched)
+    if worst.n_unmatched:
+        shown = "; ".join(worst.named[:3])
+        notes.append(
+            f"{task}: {worst.n_unmatched} items have no partner and are left out ({shown})"
+        )
+    n_duplicates = max(pair.n_duplicates for pair in pairs)
+    if n_duplicates:
+        notes.append(f"{task}: {n_duplicates} rows repeat another word for word and are dropped")
+    for name, left, right in (
+        ("measured by", baseline.harness, candidate.harness),
+        ("seeds", baseline.seeds, candidate.seeds),
+    ):
+        if left != right and left and right:
+            notes.append(f"{task}: {name} differs between the models: {left} and {right}")
+    return notes

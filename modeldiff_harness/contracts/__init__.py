@@ -1,0 +1,83 @@
+"""The kinds of plugin and what each must do.  Imports no torch; tensors are named by letters.
+
+A plugin distribution registers `Component`s through the hook `mdh_components`; a component's
+factory returns an object that satisfies the Protocol of its kind.  Kinds without a Protocol here
+(model_aliases, corpus, design, probe, feature_set, battle_importer, task_suite)
+state their return type in `KINDS`.
+
+component.py     Component, KINDS
+runtime.py       how the work is run
+activations.py   sources and streams
+dictionaries.py  learners, designs, codes
+latents.py       scorers and labelers
+results.py       importers of benchmark results
+preferences.py   judges, battles, style
+report.py        sections
+"""
+
+from __future__ import annotations
+
+from modeldiff_harness.contracts.activations import (
+    ActivationBatch,
+    ActivationSource,
+    ActivationStream,
+    SourceModels,
+)
+from modeldiff_harness.contracts.component import API_VERSION, KINDS, Component
+from modeldiff_harness.contracts.dictionaries import (
+    Codes,
+    DesignMember,
+    DictionaryDesign,
+    DictionaryLearner,
+    DocumentFirings,
+)
+from modeldiff_harness.contracts.latents import Labeler, LatentScorer, ScoreContext
+from modeldiff_harness.contracts.preferences import (
+    AnswerPair,
+    BattleImporter,
+    FeatureSet,
+    Judge,
+    Judgment,
+)
+from modeldiff_harness.contracts.report import (
+    ExampleGroup,
+    Figure,
+    RenderedSection,
+    ReportSection,
+    ReportTable,
+)
+from modeldiff_harness.contracts.results import ResultImporter
+from modeldiff_harness.contracts.runtime import Runtime
+from modeldiff_harness.events import StageEvent, TrainStepEvent
+
+__all__ = [
+    "API_VERSION",
+    "ActivationBatch",
+    "ActivationSource",
+    "ActivationStream",
+    "AnswerPair",
+    "BattleImporter",
+    "Codes",
+    "Component",
+    "DesignMember",
+    "DictionaryDesign",
+    "DictionaryLearner",
+    "DocumentFirings",
+    "ExampleGroup",
+    "FeatureSet",
+    "Figure",
+    "Judge",
+    "Judgment",
+    "KINDS",
+    "Labeler",
+    "LatentScorer",
+    "RenderedSection",
+    "ReportSection",
+    "ReportTable",
+    "ResultImporter",
+    "Runtime",
+    "ScoreContext",
+    "SourceModels",
+    "StageEvent",
+    "TrainStepEvent",
+]

@@ -1,0 +1,291 @@
+"""Reading gate.yaml: safe, small, and every error names the line and the next move."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
+
+import yaml
+
+from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.gate.policy import PARTS, Arm, Checks, Policy, Rule, Waiver
+from modeldiff_harness.taxonomy import load_taxonomy
+
+__all__ = ["parse_policy", "read_policy"]
+
+T = TypeVar("T")
+
+_MOST_BYTES = 1_000_000
+_DEEPEST = 8
+_POLICY_KEYS = ("schema_version", "name", "owner", "confidence", "family_alpha", "criteria",
+                "checks", "waivers")  # fmt: skip
+_RULE_KEYS: Mapping[Arm, tuple[str, ...]] = {
+    "benchmark": ("benchmark", "margin", "metric", "filter", "class"),
+    "capability": ("capability", "margin"),
+    "preference": ("preference", "margin_elo", "capability"),
+}
+_MARGIN_HINTS = {
+    "margin": "Its margin is in Elo: write `margin_elo`.",
+    "margin_elo": "Write `margin`, in the metric's own unit.",
+}
+_SHARED_KEYS = ("name", "required", "owner", "why")
+_CHECK_KEYS = ("missing_judgments", "unmatched_items", "lens_conflicts", "style_driven_gain")
+_WAIVER_KEYS = ("criterion", "reason", "owner", "expires")
+
+
+def read_policy(path: Path) -> Policy:
+    """Read a policy file.
+
+    Raises UsageError with the line for anything that is not a policy: unknown keys, wrong types,
+    repeated names, margins that are not positive.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UsageError(f"the policy {path} is larger than a megabyte; that is no policy.")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(
+            f"there is no policy at {path}.", hint="`mdh gate init RUN` writes one."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the policy {path}: {error}.") from error
+    return parse_policy(text, str(path))
+
+
+def parse_policy(text: str, source: str = "gate.yaml") -> Policy:
+    """Return the policy that a YAML text states; `source` names it in errors."""
+    return _Reader(source).policy(text)
+
+
+class _Reader:
+    """Walks YAML nodes, which know their lines, instead of the values they would become."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def policy(self, text: str) -> Policy:
+        top = self.mapping(self.tree(text), _POLICY_KEYS, "the policy")
+        version = self.value(top, "schema_version", int, 1)
+        if version != 1:
+            self.fail(top["schema_version"], f"schema_version is {version}; this program reads 1")
+        if "criteria" not in top:
+            raise UsageError(
+                f"the policy {self.source} has no `criteria`.",
+                hint="`mdh gate init RUN` shows how.",
+            )
+        rules = [self.rule(node) for node in self.items(top["criteria"], "criteria")]
+        if not rules:
+            self.fail(top["criteria"], "a gate needs at least one criterion")
+        seen: set[str] = set()
+        for rule, node in rules:
+            if rule.name in seen:
+                self.fail(node, f"two criteria are called {rule.name!r}", "Give one a `name`.")
+            seen.add(rule.name)
+        waivers: list[Waiver] = []
+        for node in self.items(top.get("waivers"), "waivers"):
+            waiver = self.waiver(node)
+            if waiver.criterion in {other.criterion for other in waivers}:
+                self.fail(node, f"{waiver.criterion!r} is waived twice")
+            waivers.append(waiver)
+        return Policy(
+            criteria=tuple(rule for rule, _ in rules),
+            checks=self.checks(top.get("checks")),
+            waivers=tuple(waivers),
+            name=self.value(top, "name", str, "gate"),
+            owner=self.value(top, "owner", str, ""),
+            confidence=self.share(top, "confidence", 0.90, open_ends=True),
+            family_alpha=self.share(top, "family_alpha", 0.05, open_ends=True),
+        )
+
+    # ── criteria, checks, waivers ────────────────────────────────────────────────────────
+
+    def rule(self, node: yaml.Node) -> tuple[Rule, yaml.Node]:
+        every = {*_SHARED_KEYS, *(key for keys in _RULE_KEYS.values() for key in keys)}
+        given = self.mapping(node, tuple(sorted(every)), "a criterion")
+        arms: tuple[Arm, ...] = ("preference", "benchmark", "capability")
+        arm = next((arm for arm in arms if arm in given), None)
+        if arm is None:
+            self.fail(node, "a criterion names a `benchmark`, a `capability` or a `preference`")
+        allowed = (*_RULE_KEYS[arm], *_SHARED_KEYS)
+        for key, found in given.items():
+            if key not in allowed:
+                hint = _MARGIN_HINTS.get(key, "")
+                self.fail(found, f"a {arm} criterion takes no {key!r}", hint)
+        subject = self.value(given, arm, str)
+        within = self.within(given, arm)
+        margin = self.number(given, "margin_elo" if arm == "preference" else "margin", node)
+        if margin <= 0:
+            self.fail(node, f"the margin is {margin:g}; a tolerated loss is positive")
+        self.known_subject(given[arm], arm, subject)
+        rule = Rule(
+            name=self.value(given, "name", str, _default_name(arm, subject, within)),
+            arm=arm,
+            subject=subject,
+            margin=margin,
+            metric=self.value(given, "metric", str, None),
+            filter=self.value(given, "filter", str, None),
+            within=within,
+            required=self.value(given, "required", bool, True),
+            owner=self.value(given, "owner", str, ""),
+            why=self.value(given, "why", str, ""),
+        )
+        return rule, node
+
+    def within(self, given: Mapping[str, yaml.Node], arm: Arm) -> str | None:
+        taxonomy = load_taxonomy()
+        key = {"benchmark": "class", "preference": "capability"}.get(arm)
+        if key is None or key not in given:
+            return None
+        within: str = self.value(given, key, str)
+        known = taxonomy.class_keys if key == "class" else taxonomy.keys
+        if within not in known:
+            self.fail(given[key], f"unknown {key} {within!r}", did_you_mean(within, known))
+        return within
+
+    def known_subject(self, node: yaml.Node, arm: Arm, subject: str) -> None:
+        if not subject:
+            self.fail(node, f"the {arm} has no name")
+        known = {"capability": load_taxonomy().keys, "preference": PARTS}.get(arm)
+        if known is not None and subject not in known:
+            self.fail(node, f"unknown {arm} {subject!r}", did_you_mean(subject, known))
+
+    def checks(self, node: yaml.Node | None) -> Checks:
+        if node is None:
+            return Checks()
+        given = self.mapping(node, _CHECK_KEYS, "checks")
+        conflicts = self.value(given, "lens_conflicts", int, None)
+        if conflicts is not None and conflicts < 0:
+            self.fail(given["lens_conflicts"], "lens_conflicts counts capabilities: 0 or more")
+        style = self.value(given, "style_driven_gain", str, "warn")
+        if style not in ("warn", "hold"):
+            self.fail(given["style_driven_gain"], f"style_driven_gain is {style!r}",
+                      "Write warn or hold.")  # fmt: skip
+        return Checks(
+            missing_judgments=self.share(given, "missing_judgments", Checks.missing_judgments),
+            unmatched_items=self.share(given, "unmatched_items", Checks.unmatched_items),
+            lens_conflicts=conflicts,
+            style_driven_gain=cast(Any, style),
+        )
+
+    def waiver(self, node: yaml.Node) -> Waiver:
+        given = self.mapping(node, _WAIVER_KEYS, "a waiver")
+        for key in _WAIVER_KEYS:
+            if key not in given:
+                self.fail(node, f"a waiver needs {key!r}", "criterion, reason, owner, expires.")
+        texts = {key: self.value(given, key, str) for key in ("criterion", "reason", "owner")}
+        for key, text in texts.items():
+            if not text.strip():
+                self.fail(given[key], f"the waiver's {key} is empty")
+        return Waiver(**texts, expires=self.date(given["expires"]))
+
+    # ── nodes and values ─────────────────────────────────────────────────────────────────
+
+    def tree(self, text: str) -> yaml.Node:
+        try:
+            depth = 0
+            for event in yaml.parse(text, Loader=yaml.SafeLoader):
+                if isinstance(event, yaml.AliasEvent):
+                    self.fail(event, "anchors and aliases are not used in a policy")
+                depth += isinstance(event, yaml.CollectionStartEvent)
+                depth -= isinstance(event, yaml.CollectionEndEvent)
+                if depth > _DEEPEST:
+                    self.fail(event, "nested too deeply for a policy")
+            tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f", line {mark.line + 1}" if mark else ""
+            problem = getattr(error, "problem", None) or "not YAML"
+            raise UsageError(f"malformed policy {self.source}{where}: {problem}.") from error
+        if tree is None or _is_null(tree):
+            raise UsageError(
+                f"the policy {self.source} is empty.", hint="`mdh gate init RUN` writes one."
+            )
+        return tree
+
+    def mapping(self, node: yaml.Node, known: tuple[str, ...], what: str) -> dict[str, yaml.Node]:
+        if not isinstance(node, yaml.MappingNode):
+            self.fail(node, f"{what} is a mapping of keys to values")
+        found: dict[str, yaml.Node] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
+            if key not in known:
+                self.fail(key_node, f"unknown key {key!r} in {what}", did_you_mean(key, known))
+            if key in found:
+                self.fail(key_node, f"{key!r} stands twice in {what}")
+            found[key] = value_node
+        return found
+
+    def items(self, node: yaml.Node | None, what: str) -> list[yaml.Node]:
+        if node is None or _is_null(node):
+            return []
+        if not isinstance(node, yaml.SequenceNode):
+            self.fail(node, f"{what} is a list; begin each entry with a dash")
+        return cast("list[yaml.Node]", node.value)
+
+    def scalar(self, node: yaml.Node) -> Any:
+        if not isinstance(node, yaml.ScalarNode):
+            self.fail(node, "one value was expected here, not a list or mapping")
+        loader = yaml.SafeLoader("")
+        try:
+            return loader.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            problem = getattr(error, "problem", None) or str(error)
+            self.fail(node, f"cannot read {str(node.value)[:40]!r}: {problem}")
+        finally:
+            loader.dispose()
+
+    def value(self, given: Mapping[str, yaml.Node], key: str, kind: type, *default: Any) -> Any:
+        if key not in given:
+            return default[0]
+        value = self.scalar(given[key])
+        if value is None and default:
+            return default[0]
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            words = {str: "text (put it in quotes)", int: "a whole number", bool: "true or false"}
+            shown = str(given[key].value)[:40]
+            self.fail(given[key], f"{key} is {shown!r}; it must be {words[kind]}")
+        return value
+
+    def number(self, given: Mapping[str, yaml.Node], key: str, node: yaml.Node) -> float:
+        if key not in given:
+            self.fail(node, f"a criterion needs {key!r}, the loss that is tolerated")
+        value = self.scalar(given[key])
+        real = isinstance(value, int | float) and not isinstance(value, bool)
+        if not real or not math.isfinite(value):
+            self.fail(given[key], f"{key} is {str(given[key].value)[:40]!r}; it must be a number")
+        return float(value)
+
+    def share(
+        self, given: Mapping[str, yaml.Node], key: str, default: float, *, open_ends: bool = False
+    ) -> float:
+        if key not in given:
+            return default
+        value = self.number(given, key, given[key])
+        if not 0 <= value <= 1 or (open_ends and value in (0, 1)):
+            self.fail(given[key], f"{key} is {value:g}; it must lie between 0 and 1")
+        return value
+
+    def date(self, node: yaml.Node) -> datetime.date:
+        value = self.scalar(node)
+        if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+            return value
+        try:
+            return datetime.date.fromisoformat(str(value))
+        except ValueError:
+            self.fail(node, f"expires is {str(value)[:40]!r}", "Write a date such as 2027-01-31.")
+
+    def fail(self, node: Any, problem: str, hint: str = "") -> NoReturn:
+        line = node.start_mark.line + 1
+        raise UsageError(f"policy {self.source}, line {line}: {problem}.", hint=hint)
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+
+
+def _default_name(arm: Arm, subject: str, within: str | None) -> str:
+    inside = f" in {within}" if within else ""
+    return f"{subject}{inside}" if arm == "benchmark" else f"{arm} {subject}{inside}"

@@ -1,0 +1,1 @@
+"""What stored reports say in the order of their dates."""

@@ -1,0 +1,1 @@
+"""The verb `classify`: which model owns a latent, by written rules."""

@@ -1,0 +1,1 @@
+"""The three arms: what each computes, and what it found."""

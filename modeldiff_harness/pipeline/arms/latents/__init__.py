@@ -1,0 +1,1 @@
+"""The latent arm: corpus → harvest → train → score → classify → label → profile."""

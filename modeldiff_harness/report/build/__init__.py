@@ -1,0 +1,1 @@
+"""Artifacts → `Report`: what is shown, as data."""

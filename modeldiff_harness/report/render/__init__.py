@@ -1,0 +1,1 @@
+"""Sections → terminal, Markdown, HTML and the files of a report."""

@@ -1,0 +1,1 @@
+"""`Report` → sections: the text, tables and figures of the built-in sections."""

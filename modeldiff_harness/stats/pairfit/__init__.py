@@ -1,0 +1,1 @@
+"""Bradley–Terry for one pair with style control: raw = substance + style + dispersion."""

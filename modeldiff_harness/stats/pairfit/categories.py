@@ -1,0 +1,275 @@
+"""The pair fit by category: shared style effects, an intercept each, and whether they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import fdtrc
+
+from modeldiff_harness.errors import UsageError
+from modeldiff_harness.stats.clusters import ClusterLabels, clustered_covariance
+from modeldiff_harness.stats.estimates import (
+    Estimate,
+    Floats,
+    Ints,
+    Undetermined,
+    check_confidence,
+    two_sided_p,
+)
+from modeldiff_harness.stats.logit import fit_grouped_logit
+from modeldiff_harness.stats.multiplicity import benjamini_hochberg
+from modeldiff_harness.stats.pairfit.diagnostics import condition_number, separation_flags
+from modeldiff_harness.stats.pairfit.fit import T_BELOW_CLUSTERS, one_sided_raw
+from modeldiff_harness.stats.pairfit.parts import (
+    ControlledParts,
+    RawParts,
+    controlled_parts,
+    raw_parts,
+    scaled_estimate,
+)
+from modeldiff_harness.stats.pairfit.rows import PairRows, pair_design, pair_rows
+from modeldiff_harness.stats.power import ELO_PER_LOGIT
+
+FEWEST_PROMPTS = 100
+"""Categories with fewer prompts are marked `few_prompts`."""
+_FEWEST_CLUSTERS_TO_TEST = 10
+
+
+@dataclass(frozen=True)
+class CategoryFit:
+    """The preference within one category."""
+
+    name: str
+    """The category."""
+    n_battles: int
+    """Rows in it."""
+    n_prompts: int
+    """Clusters in it."""
+    tie_rate: float
+    """Weighted share of ties."""
+    raw_elo: Estimate | None
+    """None with a single cluster."""
+    substance_elo: Estimate | None
+    """None when style is not controlled or the category is one-sided."""
+    style_elo: Estimate | None
+    """Shared style effects times the category's own mean difference."""
+    dispersion_elo: Estimate | None
+    """raw - substance - style."""
+    p_value: float | None
+    """Two-sided p of no preference: substance, or raw when style is not controlled."""
+    q_value: float | None
+    """p after Benjamini-Hochberg over the categories."""
+    few_prompts: bool
+    """Fewer than 100 prompts: to be shown grey."""
+    flags: tuple[str, ...]
+    """`all_wins`, `all_losses`, `one_cluster`."""
+
+
+@dataclass(frozen=True)
+class CategoryFits:
+    """All categories; battles may lie in several, so rows do not add up."""
+
+    categories: tuple[CategoryFit, ...]
+    """By name."""
+    tested: Literal["substance", "raw"]
+    """Which part p, q and heterogeneity are about."""
+    heterogeneity_p: float | Undetermined
+    """Wald test that the tested part is the same in all categories with 10 clusters or more."""
+    flags: tuple[str, ...]
+    """Why style is not controlled, if so."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Joint:
+    rows: PairRows
+    group_N: Ints
+    column_of: dict[int, int]
+    raw: RawParts
+    parts: ControlledParts | None
+
+
+def fit_categories(
+    outcomes: npt.ArrayLike,
+    categories: Sequence[Sequence[str]],
+    style: npt.ArrayLike | None = None,
+    *,
+    feature_names: Sequence[str] | None = None,
+    clusters: ClusterLabels | None = None,
+    position: npt.ArrayLike | None = None,
+    weights: npt.ArrayLike | None = None,
+    style_coefficients: npt.ArrayLike | None = None,
+    ridge: float = 1.0,
+    confidence: float = 0.95,
+) -> CategoryFits | Undetermined:
+    """One fit with shared style slopes and an intercept per category.
+
+    `categories[i]`: the categories of battle i, none or several; a battle in two counts in both,
+    and the clustered covariance knows it. Other arguments as in `pairfit.fit_pair`. Returns
+    `Undetermined` when no battle has a category or there is one cluster.
+    """
+    check_confidence(confidence)
+    if len(categories) != len(np.asarray(outcomes)):
+        raise UsageError(f"{len(categories)} category lists for {len(np.asarray(outcomes))} rows")
+    names = sorted({name for row in categories for name in row})
+    number = {name: j for j, name in enumerate(names)}
+    cells = [(i, number[name]) for i, row in enumerate(categories) for name in sorted(set(row))]
+    if not cells:
+        return Undetermined("no battle has a category", 0)
+    given = np.ones(len(categories)) if weights is None else np.asarray(weights, np.float64)
+    cells = [(i, j) for i, j in cells if given[i] > 0.0]
+    whole = pair_rows(
+        outcomes, style, feature_names, clusters, position, None, None, style_coefficients
+    )
+    whole = replace(whole, weight_N=given)
+    picked = np.array([i for i, _ in cells], dtype=np.int64)
+    group = np.array([j for _, j in cells], dtype=np.int64)
+    rows = whole.take(picked)
+    if rows.n_clusters < 2:
+        return Undetermined("one cluster of battles has no variance", rows.n_clusters)
+    joint, flags = _joint_fit(rows, group, len(names), ridge)
+    fits = [_category(rows, group, j, name, joint, confidence) for j, name in enumerate(names)]
+    tested: Literal["substance", "raw"] = "substance" if joint and joint.parts else "raw"
+    return CategoryFits(_with_q(fits), tested, _heterogeneity(rows, group, joint), tuple(flags))
+
+
+def _joint_fit(
+    rows: PairRows, group_N: Ints, n_groups: int, ridge: float
+) -> tuple[_Joint | None, list[str]]:
+    """The fit of all categories that have both wins and losses."""
+    rates = raw_parts(rows, group_N, n_groups).win_rate_J
+    usable = np.flatnonzero((rates > 0.0) & (rates < 1.0))
+    if len(usable) == 0:
+        return None, ["one_sided_categories"]
+    column_of = {int(j): column for column, j in enumerate(usable)}
+    kept = np.isin(group_N, usable)
+    # Clusters keep their numbers, so that influences of all categories share one axis.
+    part = replace(rows.take(kept), cluster_N=rows.cluster_N[kept], n_clusters=rows.n_clusters)
+    groups = np.array([column_of[int(j)] for j in group_N[kept]], dtype=np.int64)
+    raw = raw_parts(part, groups, len(usable))
+    if not rows.has_style:
+        return _Joint(part, groups, column_of, raw, None), ["style_control_not_available"]
+    design = pair_design(part, ridge)
+    if len(np.unique(part.cluster_N)) <= design.x_NP.shape[1] + len(usable) + 1:
+        return _Joint(part, groups, column_of, raw, None), ["too_few_clusters"]
+    fit = fit_grouped_logit(
+        part.y_N,
+        design.x_NP,
+        part.weight_N,
+        groups,
+        len(usable),
+        design.penalty_P,
+        design.offset_N,
+    )
+    information_N = part.weight_N * fit.probability_N * (1.0 - fit.probability_N)
+    refused = separation_flags(
+        fit.slope_K,
+        fit.probability_N,
+        part.weight_N,
+        condition_number(design.x_NP, information_N),
+        fit.converged,
+    )
+    if refused:
+        return _Joint(part, groups, column_of, raw, None), list(refused)
+    parts = controlled_parts(part, design, fit, groups, len(usable))
+    return _Joint(part, groups, column_of, raw, parts), []
+
+
+def _category(
+    rows: PairRows,
+    group_N: Ints,
+    j: int,
+    name: str,
+    joint: _Joint | None,
+    confidence: float,
+) -> CategoryFit:
+    own = rows.take(group_N == j)
+    base = CategoryFit(
+        name=name,
+        n_battles=len(own.y_N),
+        n_prompts=own.n_clusters,
+        tie_rate=float(own.weight_N @ (own.y_N == 0.5) / own.weight_N.sum()),
+        raw_elo=None,
+        substance_elo=None,
+        style_elo=None,
+        dispersion_elo=None,
+        p_value=None,
+        q_value=None,
+        few_prompts=own.n_clusters < FEWEST_PROMPTS,
+        flags=(),
+    )
+    if own.n_clusters < 2:
+        return replace(base, flags=("one_cluster",))
+    df = float(own.n_clusters - 1) if own.n_clusters < T_BELOW_CLUSTERS else None
+    if joint is None or j not in joint.column_of:
+        raw_elo, _ = one_sided_raw(own, confidence, df)
+        flag = "all_wins" if own.y_N.max() == 1.0 else "all_losses"
+        p = two_sided_p(raw_elo.estimate, raw_elo.se or 0.0, df)
+        return replace(base, raw_elo=raw_elo, p_value=p, flags=(flag,))
+    column = joint.column_of[j]
+    # The small-sample factor is that of the category's own clusters, not of all of them.
+    factor = _inflation(own.n_clusters) / _inflation(joint.rows.n_clusters)
+
+    def elo(value: float, influence_C: Floats) -> Estimate:
+        return scaled_estimate(
+            ELO_PER_LOGIT, float(value), influence_C * factor**0.5, confidence, df
+        )
+
+    raw, raw_C = float(joint.raw.log_odds_J[column]), joint.raw.log_odds_CJ[:, column]
+    raw_elo = elo(raw, raw_C)
+    if joint.parts is None:
+        p = two_sided_p(raw_elo.estimate, raw_elo.se or 0.0, df)
+        return replace(base, raw_elo=raw_elo, p_value=p)
+    s, s_C = float(joint.parts.substance_J[column]), joint.parts.substance_CJ[:, column]
+    style, style_C = float(joint.parts.style_J[column]), joint.parts.style_CJ[:, column]
+    substance_elo = elo(s, s_C)
+    return replace(
+        base,
+        raw_elo=raw_elo,
+        substance_elo=substance_elo,
+        style_elo=elo(style, style_C),
+        dispersion_elo=elo(raw - s - style, raw_C - s_C - style_C),
+        p_value=two_sided_p(substance_elo.estimate, substance_elo.se or 0.0, df),
+    )
+
+
+def _heterogeneity(rows: PairRows, group_N: Ints, joint: _Joint | None) -> float | Undetermined:
+    """Wald test of equal intercepts with Hotelling's F: dᵀ V⁺ d over the rank of V."""
+    if joint is None:
+        return Undetermined("every category is one-sided", 0)
+    columns = [
+        column
+        for j, column in joint.column_of.items()
+        if len(np.unique(rows.cluster_N[group_N == j])) >= _FEWEST_CLUSTERS_TO_TEST
+    ]
+    if len(columns) < 2:
+        return Undetermined("fewer than two categories with 10 prompts", len(columns))
+    if joint.parts is None:
+        value_J, influence_CJ = joint.raw.log_odds_J, joint.raw.log_odds_CJ
+    else:
+        value_J, influence_CJ = joint.parts.substance_J, joint.parts.substance_CJ
+    gap_J = value_J[columns[1:]] - value_J[columns[0]]
+    covariance = clustered_covariance(influence_CJ[:, columns[1:]] - influence_CJ[:, columns[:1]])
+    # Categories over the same battles leave the covariance singular: only its rank is tested.
+    rank = int(np.linalg.matrix_rank(covariance, hermitian=True))
+    n_clusters = len(np.unique(rows.cluster_N))
+    if rank == 0 or n_clusters <= rank:
+        return Undetermined("the categories hold the same battles", len(columns))
+    wald = float(gap_J @ np.linalg.pinv(covariance, hermitian=True) @ gap_J)
+    scaled = wald * (n_clusters - rank) / ((n_clusters - 1.0) * rank)
+    return float(fdtrc(rank, n_clusters - rank, scaled))
+
+
+def _with_q(fits: Sequence[CategoryFit]) -> tuple[CategoryFit, ...]:
+    known = [fit.p_value for fit in fits if fit.p_value is not None]
+    q_values = iter(benjamini_hochberg(known).tolist() if known else [])
+    return tuple(
+        fit if fit.p_value is None else replace(fit, q_value=next(q_values)) for fit in fits
+    )
+
+
+def _inflation(n_clusters: int) -> float:
+    return n_clusters / (n_clusters - 1.0)
