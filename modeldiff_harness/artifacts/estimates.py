@@ -16,6 +16,10 @@ class Estimate:
     upper: float
     se: float | None = None
     """Standard error in the same unit; None where the interval does not come from one."""
+    df: float | None = None
+    """Degrees of freedom of the interval's t; None where the normal holds or there is no t."""
+    method: str = ""
+    """How the interval was made: normal, t, bootstrap, BCa, Newcombe, score …"""
 
 
 @dataclass(frozen=True)
