@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from modeldiff_harness.artifacts import TaskSample
-from modeldiff_harness.benchmarks.samples import by_filter
+from modeldiff_harness.benchmarks.pairing.sides import PairedSide
+from modeldiff_harness.benchmarks.sample_table import SampleTable
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
 
 __all__ = [
@@ -38,7 +39,6 @@ PRIMARY_METRICS = (
 _MOST_NAMED = 20
 
 Key = tuple[int | str, str]
-Answers = tuple[TaskSample, ...]
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,8 @@ class PairedSamples:
 
     task: str
     filter: str
-    baseline: Answers
-    """One an item: of several answers the means, with the text of the first."""
-    candidate: Answers
+    baseline: PairedSide
+    candidate: PairedSide
     n_only_baseline: int
     n_only_candidate: int
     n_changed: int
@@ -60,9 +59,6 @@ class PairedSamples:
     """Items whose prompts differ (chat templates, few-shot examples)."""
     named: tuple[str, ...] = ()
     """The first items that are not paired as they stand, with what is the matter."""
-    baseline_answers: tuple[Answers, ...] = field(default=(), repr=False)
-    """Every answer to each item."""
-    candidate_answers: tuple[Answers, ...] = field(default=(), repr=False)
 
     @property
     def n_unmatched(self) -> int:
@@ -72,15 +68,14 @@ class PairedSamples:
     @property
     def samples_per_item(self) -> float:
         """Answers an item, averaged over items and models."""
-        n = sum(map(len, self.baseline_answers)) + sum(map(len, self.candidate_answers))
+        n = self.baseline.n_answers + self.candidate.n_answers
         return n / (2 * len(self.baseline)) if n else 1.0
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Metrics that both models have on some item, in the task's order."""
-        mine = dict.fromkeys(m for s in self.baseline for m in (*s.values, *s.parts))
-        theirs = {m for s in self.candidate for m in (*s.values, *s.parts)}
-        return tuple(metric for metric in mine if metric in theirs)
+        theirs = set(self.candidate.metrics())
+        return tuple(metric for metric in self.baseline.metrics() if metric in theirs)
 
 
 def pair_samples(
@@ -100,7 +95,8 @@ def pair_samples(
     or, with `allow_unmatched` off, targets of one item differ or more than 1 % of all items have
     no partner.
     """
-    left, right = by_filter(baseline), by_filter(candidate)
+    tables = SampleTable.of(baseline), SampleTable.of(candidate)
+    left, right = (table.rows_by_filter() for table in tables)
     if set(left) != set(right):
         raise RunError(
             f"task {task!r}: the filters differ: {sorted(left)} and {sorted(right)}.",
@@ -110,8 +106,8 @@ def pair_samples(
         _pair_one(
             task,
             name,
-            _by_key(task, name, left[name], "baseline", average_repeats),
-            _by_key(task, name, right[name], "candidate", average_repeats),
+            _answers(task, name, tables[0], left[name], "baseline", average_repeats),
+            _answers(task, name, tables[1], right[name], "candidate", average_repeats),
             allow_unmatched=allow_unmatched,
         )
         for name in left
@@ -119,81 +115,163 @@ def pair_samples(
 
 
 @dataclass(frozen=True)
-class _Side:
-    """One model's answers by item."""
+class _Answers:
+    """One model's answers by item: most have one, and a number that no other item has."""
 
-    answers: Mapping[Key, Answers]
-    n_duplicates: int
-    duplicated: tuple[int | str, ...]
+    table: SampleTable
+    first: dict[int | str, int] = field(default_factory=dict)
+    """Number → row of its first answer."""
+    further: dict[int | str, list[int]] = field(default_factory=dict)
+    """Number → rows of its other answers, or of other documents of this number."""
+    duplicated: list[int | str] = field(default_factory=list)
+    """The number of every row that repeats another word for word."""
 
-    def hashes(self) -> dict[int | str, str]:
-        """Item number → document, where the number is unique."""
-        found: dict[int | str, list[str]] = {}
-        for doc_id, doc_hash in self.answers:
-            found.setdefault(doc_id, []).append(doc_hash)
-        return {doc_id: hashes[0] for doc_id, hashes in found.items() if len(hashes) == 1}
+    def of(self, number: int | str) -> dict[str, tuple[int, ...]]:
+        """Document → rows of the answers to it."""
+        if number not in self.first:
+            return {}
+        found: dict[str, tuple[int, ...]] = {}
+        for row in (self.first[number], *self.further.get(number, ())):
+            doc_hash = self.table.doc_hash[row]
+            found[doc_hash] = (*found.get(doc_hash, ()), row)
+        return found
+
+    @property
+    def n_items(self) -> int:
+        return len(self.first) + sum(len(self.of(number)) - 1 for number in self.further)
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """Which rows of the two models answer the same item, and what has no partner."""
+
+    baseline: array[int] = field(default_factory=lambda: array("q"))
+    """Item → row of the first answer to it."""
+    candidate: array[int] = field(default_factory=lambda: array("q"))
+    more_baseline: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """Item → rows of the other answers to it."""
+    more_candidate: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    only_baseline: list[Key] = field(default_factory=list)
+    only_candidate: list[Key] = field(default_factory=list)
+    changed: list[int | str] = field(default_factory=list)
+    """Numbers of items with another document."""
+    retargeted: list[Key] = field(default_factory=list)
+
+    @property
+    def n_common(self) -> int:
+        """Items with the same document, also where the target is another."""
+        return len(self.baseline) + len(self.retargeted)
+
+    @property
+    def n_unmatched(self) -> int:
+        return len(self.changed) + len(self.only_baseline) + len(self.only_candidate)
+
+    def add(self, mine: tuple[int, ...], theirs: tuple[int, ...]) -> None:
+        item = len(self.baseline)
+        self.baseline.append(mine[0])
+        self.candidate.append(theirs[0])
+        if len(mine) > 1:
+            self.more_baseline[item] = mine[1:]
+        if len(theirs) > 1:
+            self.more_candidate[item] = theirs[1:]
+
+
+def _match(left: _Answers, right: _Answers) -> _Matched:
+    """Match items by number and document, in order of number."""
+    found = _Matched()
+    documents = left.table.doc_hash, right.table.doc_hash
+    targets = left.table.target_hash, right.table.target_hash
+    several = left.further.keys() | right.further.keys()
+    for number in _in_order({**left.first, **right.first}):
+        row, other = left.first.get(number), right.first.get(number)
+        if row is not None and other is not None and number not in several:
+            same = documents[0][row] == documents[1][other]
+            if same and targets[0][row] == targets[1][other]:
+                found.baseline.append(row)  # nearly all items: as `add`, without the tuples
+                found.candidate.append(other)
+                continue
+        mine, theirs = left.of(number), right.of(number)
+        if len(mine) == len(theirs) == 1 and mine.keys() != theirs.keys():
+            found.changed.append(number)
+            continue
+        for doc_hash in sorted({**mine, **theirs}):
+            if doc_hash not in theirs:
+                found.only_baseline.append((number, doc_hash))
+            elif doc_hash not in mine:
+                found.only_candidate.append((number, doc_hash))
+            elif targets[0][mine[doc_hash][0]] != targets[1][theirs[doc_hash][0]]:
+                found.retargeted.append((number, doc_hash))
+            else:
+                found.add(mine[doc_hash], theirs[doc_hash])
+    return found
+
+
+def _in_order(numbers: Iterable[int | str]) -> list[int | str]:
+    """Numbers before names, each in its own order."""
+    return sorted(numbers, key=lambda n: (False, n, "") if isinstance(n, int) else (True, 0, n))
 
 
 def _pair_one(
-    task: str, filter_name: str, left: _Side, right: _Side, *, allow_unmatched: bool
+    task: str, filter_name: str, left: _Answers, right: _Answers, *, allow_unmatched: bool
 ) -> PairedSamples:
-    common = sorted(set(left.answers) & set(right.answers), key=_order)
-    mine, theirs = left.hashes(), right.hashes()
-    changed = {i for i in mine.keys() & theirs.keys() if mine[i] != theirs[i]}
-    only_left = [k for k in left.answers if k not in right.answers and k[0] not in changed]
-    only_right = [k for k in right.answers if k not in left.answers and k[0] not in changed]
-    retargeted = [
-        k for k in common if left.answers[k][0].target_hash != right.answers[k][0].target_hash
-    ]
-    named = [
-        *(f"{i}: another document" for i in sorted(changed, key=str)),
-        *(f"{k[0]}: another target" for k in retargeted),
-        *(f"{k[0]}: only the baseline answered" for k in sorted(only_left, key=_order)),
-        *(f"{k[0]}: only the candidate answered" for k in sorted(only_right, key=_order)),
-        *(f"{i}: repeated rows" for i in dict.fromkeys((*left.duplicated, *right.duplicated))),
-    ]
-    n_unmatched = len(changed) + len(only_left) + len(only_right)
-    n_items = len(common) + n_unmatched
-    if not common:
+    found = _match(left, right)
+    if not found.n_common:
         raise RunError(
-            f"task {task!r}: no item is common to both models ({len(left.answers)} and"
-            f" {len(right.answers)} items).",
+            f"task {task!r}: no item is common to both models ({left.n_items} and"
+            f" {right.n_items} items).",
             hint="Run both models on the same data and limit.",
         )
-    if retargeted and not allow_unmatched:
-        raise RunError(
-            f"task {task!r}: {_items(retargeted)} different targets for the two models.",
-            hint="The task's data changed between the runs: run both again.",
-        )
-    if n_unmatched > MOST_UNMATCHED_SHARE * n_items and not allow_unmatched:
-        detail = f"{len(only_left)} only of the baseline, {len(only_right)} only of the candidate"
-        if changed:
-            detail += f", {len(changed)} with another document"
-        raise RunError(
-            f"task {task!r}: {n_unmatched} of {n_items} items have no partner, more than 1 %"
-            f" ({detail}).",
-            hint="Run both models on the same data, or pass --allow_unmatched.",
-        )
-    lost = set(retargeted)
-    kept = [key for key in common if key not in lost]
-    if not kept:
+    if not allow_unmatched:
+        _require_partners(task, found)
+    if not found.baseline:
         raise RunError(f"task {task!r}: every common item has different targets.")
-    answers = [tuple(side.answers[key] for key in kept) for side in (left, right)]
-    pairs = list(zip(*answers, strict=True))
+    prompts = left.table.prompt_hash, right.table.prompt_hash
     return PairedSamples(
         task=task,
         filter=filter_name,
-        baseline=tuple(map(_mean_answer, answers[0])),
-        candidate=tuple(map(_mean_answer, answers[1])),
-        n_only_baseline=len(only_left),
-        n_only_candidate=len(only_right),
-        n_changed=len(changed) + len(retargeted),
-        n_duplicates=left.n_duplicates + right.n_duplicates,
-        n_prompts_differ=sum(a[0].prompt_hash != b[0].prompt_hash for a, b in pairs),
-        named=tuple(named[:_MOST_NAMED]),
-        baseline_answers=answers[0],
-        candidate_answers=answers[1],
+        baseline=PairedSide(left.table, found.baseline, found.more_baseline),
+        candidate=PairedSide(right.table, found.candidate, found.more_candidate),
+        n_only_baseline=len(found.only_baseline),
+        n_only_candidate=len(found.only_candidate),
+        n_changed=len(found.changed) + len(found.retargeted),
+        n_duplicates=len(left.duplicated) + len(right.duplicated),
+        n_prompts_differ=sum(
+            prompts[0][row] != prompts[1][other]
+            for row, other in zip(found.baseline, found.candidate, strict=True)
+        ),
+        named=tuple(_named(found, (*left.duplicated, *right.duplicated))[:_MOST_NAMED]),
     )
+
+
+def _named(found: _Matched, duplicated: Iterable[int | str]) -> list[str]:
+    return [
+        *(f"{number}: another document" for number in sorted(found.changed, key=str)),
+        *(f"{number}: another target" for number, _ in found.retargeted),
+        *(f"{number}: only the baseline answered" for number, _ in found.only_baseline),
+        *(f"{number}: only the candidate answered" for number, _ in found.only_candidate),
+        *(f"{number}: repeated rows" for number in dict.fromkeys(duplicated)),
+    ]
+
+
+def _require_partners(task: str, found: _Matched) -> None:
+    if found.retargeted:
+        raise RunError(
+            f"task {task!r}: {_items(found.retargeted)} different targets for the two models.",
+            hint="The task's data changed between the runs: run both again.",
+        )
+    n_items = found.n_common + found.n_unmatched
+    if found.n_unmatched > MOST_UNMATCHED_SHARE * n_items:
+        detail = (
+            f"{len(found.only_baseline)} only of the baseline,"
+            f" {len(found.only_candidate)} only of the candidate"
+        )
+        if found.changed:
+            detail += f", {len(found.changed)} with another document"
+        raise RunError(
+            f"task {task!r}: {found.n_unmatched} of {n_items} items have no partner, more than 1 %"
+            f" ({detail}).",
+            hint="Run both models on the same data, or pass --allow_unmatched.",
+        )
 
 
 def _items(keys: Sequence[Key]) -> str:
@@ -204,52 +282,37 @@ def _items(keys: Sequence[Key]) -> str:
     return f"{len(keys)} items ({shown}{', …' if len(keys) > 5 else ''}) have"
 
 
-def _order(key: Key) -> tuple[bool, int, str, str]:
-    """Numbers before names, each in its own order."""
-    doc_id, doc_hash = key
-    if isinstance(doc_id, int):
-        return False, doc_id, "", doc_hash
-    return True, 0, doc_id, doc_hash
-
-
-def _by_key(
+def _answers(
     task: str,
     filter_name: str,
-    samples: Sequence[TaskSample],
+    table: SampleTable,
+    rows: Iterable[int],
     whose: str,
     average_repeats: bool,
-) -> _Side:
-    rows: dict[Key, list[TaskSample]] = {}
-    n_duplicates, duplicated = 0, []
-    for sample in samples:
-        known = rows.setdefault(sample.key, [])
-        if sample in known:
-            n_duplicates += 1
-            duplicated.append(sample.doc_id)
+) -> _Answers:
+    found = _Answers(table)
+    for row in rows:
+        number = table.doc_id[row]
+        first = found.first.setdefault(number, row)
+        if first == row:
             continue
-        if any(sample.repeat == other.repeat for other in known) and not average_repeats:
+        known = [
+            other
+            for other in (first, *found.further.get(number, ()))
+            if table.doc_hash[other] == table.doc_hash[row]
+        ]
+        if any(table.row(other) == table.row(row) for other in known):
+            found.duplicated.append(number)
+            continue
+        repeats = {table.repeat.get(other, 0) for other in known}
+        if table.repeat.get(row, 0) in repeats and not average_repeats:
             raise RunError(
-                f"task {task!r}, filter {filter_name!r}: item {sample.doc_id} occurs twice for the"
+                f"task {task!r}, filter {filter_name!r}: item {number} occurs twice for the"
                 f" {whose}, with different answers.",
                 hint="Give one run a folder, or --average_repeats when these are several samples.",
             )
-        known.append(sample)
-    return _Side(
-        {key: tuple(found) for key, found in rows.items()}, n_duplicates, tuple(duplicated)
-    )
-
-
-def _mean_answer(answers: Answers) -> TaskSample:
-    """One sample an item: means over the answers that were scored, the rest from the first."""
-    first = answers[0]
-    if len(answers) == 1:
-        return first
-    means = {}
-    for metric in dict.fromkeys(m for answer in answers for m in answer.values):
-        found = [answer.values.get(metric, math.nan) for answer in answers]
-        finite = [value for value in found if math.isfinite(value)]
-        means[metric] = sum(finite) / len(finite) if finite else math.nan
-    return replace(first, values=means)
+        found.further.setdefault(number, []).append(row)
+    return found
 
 
 def primary_metric(

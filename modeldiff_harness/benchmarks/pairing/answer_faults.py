@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from modeldiff_harness.artifacts import AnswerFaults, TaskSample
+from modeldiff_harness.artifacts import AnswerFaults
+from modeldiff_harness.benchmarks.pairing.sides import PairedSide
 from modeldiff_harness.checks.behaviour import refuses
 
 __all__ = ["FAULTS", "count_faults", "generation_faults"]
@@ -25,31 +26,24 @@ def generation_faults(
         found.append("not_extracted")
     if truncated:
         found.append("truncated")
-    if refused or (text.strip() and _is_refusal("", text)[0]):
+    if refused or (len(text.split(None, 1)) > 1 and _is_refusal("", text)[0]):  # never one word
         found.append("refused")
     return tuple(found)
 
 
 def count_faults(
-    task: str,
-    filter_name: str,
-    model: str,
-    samples: Iterable[TaskSample],
-    recorded: Sequence[str],
+    task: str, filter_name: str, model: str, side: PairedSide, recorded: Sequence[str]
 ) -> AnswerFaults:
     """Count the faults of one model's answers; those the source cannot show stay None."""
-    listed = list(samples)
+    found = side.count_faults()
     counts = {
-        fault: sum(fault in sample.faults for sample in listed)
-        if fault in recorded or any(fault in sample.faults for sample in listed)
-        else None
-        for fault in FAULTS
+        fault: found[fault] if fault in recorded or fault in found else None for fault in FAULTS
     }
     return AnswerFaults(
         task,
         filter_name,
         model,
-        len(listed),
+        side.n_answers,
         n_not_extracted=counts["not_extracted"],
         n_empty=counts["empty"],
         n_truncated=counts["truncated"],

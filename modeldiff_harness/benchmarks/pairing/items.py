@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
 
 from modeldiff_harness.artifacts import (
     AnswerFaults,
     BenchmarkItem,
     ItemAlignment,
     MeasuredTask,
-    TaskSample,
 )
 from modeldiff_harness.benchmarks.pairing.align import PairedSamples
 from modeldiff_harness.benchmarks.pairing.answer_faults import count_faults
 
 __all__ = ["alignment_of", "answer_faults_of", "items_of"]
+
+_ITEMS_AT_ONCE = 1024
 
 
 def alignment_of(pair: PairedSamples, n_left_out: int) -> ItemAlignment:
@@ -40,12 +43,11 @@ def answer_faults_of(
     """Count each model's answers that say little, filter by filter."""
     found = []
     for pair in pairs:
-        for model, side, answers in (
-            ("baseline", baseline, pair.baseline_answers),
-            ("candidate", candidate, pair.candidate_answers),
+        for model, task, side in (
+            ("baseline", baseline, pair.baseline),
+            ("candidate", candidate, pair.candidate),
         ):
-            listed = (sample for one in answers for sample in one)
-            found.append(count_faults(pair.task, pair.filter, model, listed, side.faults_recorded))
+            found.append(count_faults(pair.task, pair.filter, model, side, task.faults_recorded))
     return tuple(found)
 
 
@@ -54,36 +56,37 @@ def items_of(pairs: Sequence[PairedSamples], chosen: tuple[str, str]) -> tuple[B
     metric, filter_name = chosen
     by_length = metric == "acc_norm"
     pair = next(pair for pair in pairs if pair.filter == filter_name)
-    items = []
-    for i, (left, right) in enumerate(zip(pair.baseline, pair.candidate, strict=True)):
-        values = left.values.get(metric, math.nan), right.values.get(metric, math.nan)
-        if not all(map(math.isfinite, values)):
-            continue
-        first, second = _told(pair, i, metric)
-        items.append(
-            BenchmarkItem(
-                task=pair.task,
-                metric=metric,
-                filter=filter_name,
-                doc_id=left.doc_id,
-                doc_hash=left.doc_hash,
-                target=left.target,
-                baseline=values[0],
-                candidate=values[1],
-                baseline_response=first.response_by_length if by_length else first.response,
-                candidate_response=second.response_by_length if by_length else second.response,
-                prompt=left.prompt,
-                baseline_generation=first.generation,
-                candidate_generation=second.generation,
-            )
+    values = pair.baseline.values(metric), pair.candidate.values(metric)
+    scored = np.flatnonzero(np.isfinite(values[0]) & np.isfinite(values[1]))
+    left, right = pair.baseline.table, pair.candidate.table
+    items: list[BenchmarkItem] = []
+    for start in range(0, len(scored), _ITEMS_AT_ONCE):
+        some = scored[start : start + _ITEMS_AT_ONCE]
+        heads = [pair.baseline.first[i] for i in some.tolist()]
+        told = [_told(pair, i, metric) for i in some.tolist()]
+        first, second = [row for row, _ in told], [row for _, row in told]
+        items += map(
+            partial(BenchmarkItem, pair.task, metric, filter_name),
+            [left.doc_id[row] for row in heads],
+            left.doc_hash.take(heads),
+            left.target.take(heads),
+            values[0][some].tolist(),
+            values[1][some].tolist(),
+            left.answers(first, by_length),
+            right.answers(second, by_length),
+            left.prompt.take(heads),
+            left.generation.take(first),
+            right.generation.take(second),
         )
     return tuple(items)
 
 
-def _told(pair: PairedSamples, i: int, metric: str) -> tuple[TaskSample, TaskSample]:
+def _told(pair: PairedSamples, i: int, metric: str) -> tuple[int, int]:
     """Of several answers to an item the first two that differ in value: they show the change."""
-    answers = zip(pair.baseline_answers[i], pair.candidate_answers[i], strict=False)
-    for first, second in answers:
-        if first.values.get(metric) != second.values.get(metric):
-            return first, second
-    return pair.baseline[i], pair.candidate[i]
+    if i in pair.baseline.further or i in pair.candidate.further:
+        for rows in zip(pair.baseline.rows_of(i), pair.candidate.rows_of(i), strict=False):
+            if pair.baseline.table.number(rows[0], metric) != pair.candidate.table.number(
+                rows[1], metric
+            ):
+                return rows
+    return pair.baseline.first[i], pair.candidate.first[i]

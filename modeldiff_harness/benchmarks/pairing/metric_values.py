@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from modeldiff_harness.artifacts import MeasuredTask, TaskSample
+from modeldiff_harness.artifacts import MeasuredTask
 from modeldiff_harness.benchmarks.pairing.aggregations import (
     DEFAULT_AGGREGATIONS,
     plain_aggregation,
     sum_aggregation,
 )
 from modeldiff_harness.benchmarks.pairing.align import PairedSamples
+from modeldiff_harness.benchmarks.sample_table import SampleTable
 from modeldiff_harness.stats.aggregate import aggregate_difference, summed_difference
 from modeldiff_harness.stats.effects import cohens_dz
 from modeldiff_harness.stats.estimates import Floats, PairedEstimate, Undetermined
@@ -38,8 +39,9 @@ class MetricValues:
     """What both models have of one metric on the same items, in the same order."""
 
     metric: str
-    keys: tuple[tuple[int | str, str], ...]
-    """The items, in the order of the arrays."""
+    table: SampleTable
+    rows: Sequence[int]
+    """The baseline's rows, in the order of the arrays."""
     baseline: Floats
     """(N,) values, or (N, S) statistics of a sum aggregation; empty for other aggregations."""
     candidate: Floats
@@ -52,6 +54,11 @@ class MetricValues:
     function: Callable[[list[Any]], float] | None = None
     n_left_out: int = 0
     """Items without a number for one of the models."""
+
+    @cached_property
+    def keys(self) -> tuple[tuple[int | str, str], ...]:
+        """Number and document of the items, in the order of the arrays."""
+        return tuple(map(self.table.key, self.rows))
 
     @property
     def per_item(self) -> bool:
@@ -100,14 +107,14 @@ def take_values(
     `labels`: the items' clusters.
     """
     name = aggregation_name(task, metric)
-    sides = pair.baseline, pair.candidate
-    per_item = all(metric not in s.parts for side in sides for s in side)
+    per_item = not (pair.baseline.has_parts(metric) or pair.candidate.has_parts(metric))
     if per_item and (name in _MEANS or _is_printed_mean(task, pair, metric, name, aggregation)):
         values = _item_values(pair, metric, name, labels)
         if isinstance(values, MetricValues) and name == MEAN_OF_SCORED:
             return _checked(values, task, pair)
         return values
-    records, answer_labels, keys = _records(pair, metric, labels)
+    records, answer_labels, rows = _records(pair, metric, labels)
+    table = pair.baseline.table
     if any(record is None for side in records for record in side):
         return Undetermined("not every item has it", len(pair.baseline))
     sums = sum_aggregation(name)
@@ -118,13 +125,23 @@ def take_values(
             return Undetermined(f"the aggregation {name!r} fails: {error}", len(pair.baseline))
         if not (np.isfinite(left).all() and np.isfinite(right).all()):
             return Undetermined("some values are not numbers", len(pair.baseline))
-        return MetricValues(metric, keys, left, right, answer_labels, name, combine=sums.combine)
+        return MetricValues(
+            metric, table, rows, left, right, answer_labels, name, combine=sums.combine
+        )
     function = plain_aggregation(name) or aggregation(name)
     if function is None:
         return Undetermined(f"the aggregation {name!r} is the task's own", len(pair.baseline))
     nothing = np.empty((0,))
     return MetricValues(
-        metric, keys, nothing, nothing, answer_labels, name, records=records, function=function
+        metric,
+        table,
+        rows,
+        nothing,
+        nothing,
+        answer_labels,
+        name,
+        records=records,
+        function=function,
     )
 
 
@@ -134,8 +151,9 @@ def _is_printed_mean(
     """Whether an aggregation of the task's own is the mean after all, by what was printed."""
     if sum_aggregation(name) or plain_aggregation(name) or aggregation(name):
         return False
-    mine = (s for s in task.samples if s.filter == pair.filter)
-    values = [s.values[metric] for s in mine if metric in s.values]
+    table = pair.baseline.table
+    rows = table.rows_by_filter()[pair.filter]
+    values = [x for x in (table.number(row, metric) for row in rows) if x is not None]
     printed = task.printed.get(f"{metric},{pair.filter}")
     if printed is None or not values:
         return False
@@ -163,8 +181,7 @@ def _checked(
 def _item_values(
     pair: PairedSamples, metric: str, name: str, labels: Sequence[str] | None
 ) -> MetricValues | Undetermined:
-    left = np.array([s.values.get(metric, math.nan) for s in pair.baseline], dtype=np.float64)
-    right = np.array([s.values.get(metric, math.nan) for s in pair.candidate], dtype=np.float64)
+    left, right = pair.baseline.values(metric), pair.candidate.values(metric)
     kept = np.isfinite(left) & np.isfinite(right)
     n_missing = int((~kept).sum())
     if n_missing and name not in ("nanmean", MEAN_OF_SCORED):
@@ -174,7 +191,8 @@ def _item_values(
     chosen = np.flatnonzero(kept).tolist()
     return MetricValues(
         metric,
-        tuple(pair.baseline[i].key for i in chosen),
+        pair.baseline.table,
+        [pair.baseline.first[i] for i in chosen],
         left[kept],
         right[kept],
         None if labels is None else [labels[i] for i in chosen],
@@ -185,27 +203,20 @@ def _item_values(
 
 def _records(
     pair: PairedSamples, metric: str, labels: Sequence[str] | None
-) -> tuple[tuple[list[Any], list[Any]], list[str] | None, tuple[tuple[int | str, str], ...]]:
-    """One record an answer; several answers to one item are one cluster."""
+) -> tuple[tuple[list[Any], list[Any]], list[str] | None, list[int]]:
+    """One record an answer, and its row; several answers to one item are one cluster."""
     left: list[Any] = []
     right: list[Any] = []
     found: list[str] = []
-    keys = []
+    rows: list[int] = []
     repeated = False
-    for i, (mine, theirs) in enumerate(
-        zip(pair.baseline_answers, pair.candidate_answers, strict=True)
-    ):
-        n_answers = min(len(mine), len(theirs))
-        repeated = repeated or n_answers > 1
-        for a, b in zip(mine[:n_answers], theirs[:n_answers], strict=True):
-            left.append(_part(a, metric))
-            right.append(_part(b, metric))
+    for i in range(len(pair.baseline)):
+        answers = list(zip(pair.baseline.rows_of(i), pair.candidate.rows_of(i), strict=False))
+        repeated = repeated or len(answers) > 1
+        for mine, theirs in answers:
+            left.append(pair.baseline.table.record(mine, metric))
+            right.append(pair.candidate.table.record(theirs, metric))
             found.append(labels[i] if labels is not None else str(i))
-            keys.append(a.key)
+            rows.append(mine)
     clustered = labels is not None or repeated
-    return (left, right), found if clustered else None, tuple(keys)
-
-
-def _part(sample: TaskSample, metric: str) -> Any:
-    part = sample.parts.get(metric, sample.values.get(metric))
-    return tuple(part) if isinstance(part, list) else part
+    return (left, right), found if clustered else None, rows
