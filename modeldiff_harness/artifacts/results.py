@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +48,7 @@ class MeasuredTask:
     """One task under one model: what pairing needs to know of it, and its samples."""
 
     task: str
-    samples: tuple[TaskSample, ...] = field(repr=False)
+    samples: Sequence[TaskSample] = field(repr=False)
     version: str = ""
     """Empty when it is not recorded."""
     num_fewshot: int | None = None

@@ -107,14 +107,7 @@ def write_lm_eval(
     for task, rows in tasks.items():
         lines = "".join(f"{json.dumps(row)}\n" for row in rows)
         (place / f"samples_{task}_{stamp}.jsonl").write_text(lines, encoding="utf-8")
-        printed[task] = {"alias": task}
-        for row in rows:
-            for metric in row["metrics"]:
-                key = f"{metric},{row['filter']}"
-                same = [r[metric] for r in rows if r["filter"] == row["filter"]]
-                if all(isinstance(value, (int, float)) for value in same):
-                    printed[task][key] = sum(same) / len(same)
-                    printed[task][f"{metric}_stderr,{row['filter']}"] = 0.01
+        printed[task] = {"alias": task, **_printed(rows)}
     document = {
         "results": printed,
         "group_subtasks": {t: [] for t in tasks} | {g: list(m) for g, m in (groups or {}).items()},
@@ -138,6 +131,21 @@ def write_lm_eval(
     path = place / f"results_{stamp}.json"
     path.write_text(json.dumps(document, indent=2), encoding="utf-8")
     return place
+
+
+def _printed(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The means of the metrics that are numbers, with a standard error of any kind."""
+    values: dict[str, list[Any]] = {}
+    for row in rows:
+        for metric in row["metrics"]:
+            values.setdefault(f"{metric},{row['filter']}", []).append(row[metric])
+    printed = {}
+    for key, found in values.items():
+        if all(isinstance(value, (int, float)) for value in found):
+            metric, _, filter_name = key.rpartition(",")
+            printed[key] = sum(found) / len(found)
+            printed[f"{metric}_stderr,{filter_name}"] = 0.01
+    return printed
 
 
 # ── Inspect ──────────────────────────────────────────────────────────────────────────────────
