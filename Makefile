@@ -20,7 +20,7 @@ showcase: setup-demo
 	MDH_STORE="$(STORE)" $(BIN)/python docs/showcase/showcase.py --output "$(STORE)/showcase"
 
 perf: setup-demo
-	set -e; for script in train_step train_step_gpu equal_tokens latent_scaling harvest examples loglikelihood end_to_end; do \
+	set -e; for script in train_step train_step_gpu equal_tokens latent_scaling harvest examples loglikelihood read_results end_to_end; do \
 		MDH_STORE="$(STORE)" $(BIN)/python perf/$$script.py --json "$(STORE)/perf/$$script.json"; \
 	done
 

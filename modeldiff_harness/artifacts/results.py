@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,10 +39,45 @@ class TaskSample:
     faults: tuple[str, ...] = ()
     """Of: not_extracted, empty, truncated, refused, error."""
 
+    @classmethod
+    def of(
+        cls,
+        doc_id: int | str,
+        *,
+        item: Any,
+        target: str,
+        prompt: str,
+        response: str,
+        values: dict[str, float],
+        **more: Any,
+    ) -> TaskSample:
+        """Return a sample whose hashes are made here, for sources that record none.
+
+        `item`: what makes it the same item for both models, a text or a JSON value such as
+        [question, choices]; not the answer, nor anything of the run.  `more`: the other fields by
+        name; without them the filter is "none" and lengths decide nothing.
+        """
+        return cls(
+            doc_id=doc_id,
+            doc_hash=_digest(item),
+            target_hash=_digest(target),
+            prompt_hash=_digest(prompt),
+            target=target,
+            prompt=prompt,
+            response=response,
+            values=values,
+            **{"filter": "none", "response_by_length": response, **more},
+        )
+
     @property
     def key(self) -> tuple[int | str, str]:
         """What identifies the item within its task and filter."""
         return self.doc_id, self.doc_hash
+
+
+def _digest(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from modeldiff_harness.artifacts import ImportedResults
 from modeldiff_harness.contracts import ResultImporter
 from modeldiff_harness.errors import UsageError, did_you_mean
 
-__all__ = ["AUTO", "digest_of_text", "import_results", "keep_tasks"]
+__all__ = ["AUTO", "import_results", "keep_tasks"]
 
 AUTO = "auto"
 
@@ -78,9 +75,3 @@ def keep_tasks(results: ImportedResults, wanted: Sequence[str]) -> ImportedResul
         tasks=tuple(task for task in results.tasks if task.task in kept),
         groups={group: leaves for group, leaves in results.groups.items() if set(leaves) <= kept},
     )
-
-
-def digest_of_text(value: Any) -> str:
-    """Return a sha256 over a text or a JSON value."""
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -51,6 +51,11 @@ class TextColumn:
     def __getitem__(self, row: int) -> str:
         return self._bytes[self._ends[row] : self._ends[row + 1]].decode("utf-8", "surrogatepass")
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all texts."""
+        return len(self._bytes)
+
     def take(self, rows: Iterable[int]) -> list[str]:
         """Return the texts of `rows`."""
         data, ends = self._bytes, self._ends
@@ -257,6 +262,11 @@ class SampleTable(Sequence[TaskSample]):
             return responses
         pairs = zip(rows, responses, strict=True)
         return [self.response_by_length.get(row, response) for row, response in pairs]
+
+    @property
+    def are_generated(self) -> bool:
+        """Whether some row shows a text that was generated, or what is the matter with one."""
+        return bool(self.faults) or self.generation.n_bytes > 0
 
     def rows_by_filter(self) -> dict[str, list[int]]:
         """Return filter → its rows, in order of first appearance."""

@@ -14,7 +14,6 @@ from typing import Any
 
 from modeldiff_harness.artifacts import ImportedResults, MeasuredTask, TaskSample
 from modeldiff_harness.benchmarks.bounded_files import BoundedZip, read_json, walk_files
-from modeldiff_harness.benchmarks.importers import digest_of_text
 from modeldiff_harness.benchmarks.pairing.answer_faults import FAULTS, generation_faults
 from modeldiff_harness.benchmarks.pairing.metric_values import MEAN_OF_SCORED
 from modeldiff_harness.benchmarks.samples import shorten
@@ -188,38 +187,20 @@ def _limit(value: Any) -> float | None:
 
 def _sample(raw: Mapping[str, Any]) -> TaskSample:
     texts = _mapping(raw.get("attachments"))
-    output = _mapping(raw.get("output"))
-    choice = _mapping(next(iter(_list(output.get("choices"))), None))
     prompt = _resolve(_prompt(raw), texts)
     question = _resolve(_text(raw.get("input")), texts)
     target = raw.get("target")
     target_text = target if isinstance(target, str) else ", ".join(map(str, _list(target)))
-    generation = _resolve(
-        str(output.get("completion") or _text(_mapping(choice.get("message")).get("content"))),
-        texts,
-    )
+    generation = _generation(raw, texts)
     scores = _mapping(raw.get("scores"))
-    first = _mapping(next(iter(scores.values()), None))
-    answer = first.get("answer")
+    answer = _mapping(next(iter(scores.values()), None)).get("answer")
     response = _resolve(str(answer), texts) if answer not in (None, "") else generation
-    failed = raw.get("error") is not None or output.get("error") is not None
-    stopped = str(choice.get("stop_reason"))
-    faults = generation_faults(
-        generation,
-        extracted=first.get("value") != "N" and not (answer in (None, "") and "answer" in first),
-        truncated=stopped in _LENGTH_STOPS or raw.get("limit") is not None,
-        refused=stopped == "content_filter",
-    )
-    return TaskSample(
-        doc_id=_identity(raw["id"]),
-        doc_hash=digest_of_text([question, raw.get("choices")]),
-        target_hash=digest_of_text(target_text),
-        prompt_hash=digest_of_text(prompt),
-        filter=_FILTER,
+    return TaskSample.of(
+        _identity(raw["id"]),
+        item=[question, raw.get("choices")],
         target=target_text,
         prompt=prompt,
         response=response,
-        response_by_length=response,
         values=_values(scores),
         doc={
             "id": raw["id"],
@@ -230,8 +211,34 @@ def _sample(raw: Mapping[str, Any]) -> TaskSample:
         },
         repeat=raw["epoch"] if isinstance(raw["epoch"], int) else 0,
         generation="" if generation == response else shorten(generation),
-        faults=("error", *(f for f in faults if f != "empty")) if failed else faults,
+        faults=_faults(raw, generation),
     )
+
+
+def _generation(raw: Mapping[str, Any], texts: Mapping[str, Any]) -> str:
+    output = _mapping(raw.get("output"))
+    said = _mapping(_choice(output).get("message")).get("content")
+    return _resolve(str(output.get("completion") or _text(said)), texts)
+
+
+def _choice(output: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _mapping(next(iter(_list(output.get("choices"))), None))
+
+
+def _faults(raw: Mapping[str, Any], generation: str) -> tuple[str, ...]:
+    output = _mapping(raw.get("output"))
+    first = _mapping(next(iter(_mapping(raw.get("scores")).values()), None))
+    no_answer = "answer" in first and first["answer"] in (None, "")
+    stopped = str(_choice(output).get("stop_reason"))
+    faults = generation_faults(
+        generation,
+        extracted=first.get("value") != "N" and not no_answer,
+        truncated=stopped in _LENGTH_STOPS or raw.get("limit") is not None,
+        refused=stopped == "content_filter",
+    )
+    if raw.get("error") is not None or output.get("error") is not None:
+        return ("error", *(fault for fault in faults if fault != "empty"))
+    return faults
 
 
 def _identity(value: Any) -> int | str:

@@ -12,15 +12,16 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import ImportedResults, MeasuredTask, TaskSample
 from modeldiff_harness.benchmarks.bounded_files import read_json, walk_files
-from modeldiff_harness.benchmarks.importers import digest_of_text
 from modeldiff_harness.benchmarks.pairing.answer_faults import generation_faults
 from modeldiff_harness.benchmarks.pairing.metric_values import MEAN_OF_SCORED
+from modeldiff_harness.benchmarks.sample_table import SampleTable
 from modeldiff_harness.benchmarks.samples import shorten
 from modeldiff_harness.benchmarks.tasks import capability_by_name
 from modeldiff_harness.errors import UsageError
@@ -59,25 +60,7 @@ class LightevalResults:
 
     def read(self, path: Path) -> ImportedResults:
         """Read every task of the one model at `path`; of several runs the newest of each task."""
-        found: dict[str, tuple[str, Path]] = {}
-        models: dict[str, None] = {}
-        n_files = 0
-        for file in _details(path):
-            n_files += 1
-            match = _DETAILS.fullmatch(file.name)
-            assert match is not None
-            models[_model_name(file)] = None
-            if match["task"] not in found or match["stamp"] > found[match["task"]][0]:
-                found[match["task"]] = match["stamp"], file
-        if not found:
-            raise UsageError(
-                f"{path} holds no details of lighteval.", hint="Run lighteval with --save-details."
-            )
-        if len(models) > 1:
-            raise UsageError(
-                f"{path} holds details of several models.",
-                hint=f"Name one: {', '.join(list(models)[:8])}.",
-            )
+        found, n_files = _newest(path)
         notes = []
         if n_files > len(found):
             notes.append(f"{path.name}: several runs; the newest of each task is read")
@@ -92,12 +75,11 @@ class LightevalResults:
                 documents[results] = _document(results)
             document = documents[results] if results is not None else {}
             tasks.append(_task(task, names[task], file, document))
-        last = list(documents.values())[-1] if documents else {}
         return ImportedResults(
-            model=next(iter(models)),
+            model=_model_name(next(iter(found.values()))[1]),
             format="lighteval",
             tasks=tuple(tasks),
-            facts=_facts(last),
+            facts=_facts(list(documents.values())[-1] if documents else {}),
             notes=tuple(notes),
         )
 
@@ -113,6 +95,27 @@ def _details(path: Path) -> Iterator[Path]:
     for file in walk_files(path, _DEPTH):
         if _DETAILS.fullmatch(file.name):
             yield file
+
+
+def _newest(path: Path) -> tuple[dict[str, tuple[str, Path]], int]:
+    """Task → stamp and file of its newest run, and how many files there are, of one model."""
+    found: dict[str, tuple[str, Path]] = {}
+    files = list(_details(path))
+    for file in files:
+        match = _DETAILS.fullmatch(file.name)
+        assert match is not None
+        if match["task"] not in found or match["stamp"] > found[match["task"]][0]:
+            found[match["task"]] = match["stamp"], file
+    if not found:
+        raise UsageError(
+            f"{path} holds no details of lighteval.", hint="Run lighteval with --save-details."
+        )
+    models = list(dict.fromkeys(map(_model_name, files)))
+    if len(models) > 1:
+        raise UsageError(
+            f"{path} holds details of several models.", hint=f"Name one: {', '.join(models[:8])}."
+        )
+    return found, len(files)
 
 
 def _model_name(file: Path) -> str:
@@ -163,8 +166,7 @@ def _task(key: str, name: str, file: Path, document: Mapping[str, Any]) -> Measu
     results = _mapping(_of_task(document, "results", key))
     config = _mapping(_of_task(document, "config_tasks", key))
     version = _of_task(document, "versions", key)
-    samples = tuple(_samples(file))
-    metrics = dict.fromkeys(metric for sample in samples for metric in sample.values)
+    samples = SampleTable.of(_samples(file))
     limit = general.get("max_samples")
     sha = general.get("lighteval_sha")
     return MeasuredTask(
@@ -175,11 +177,11 @@ def _task(key: str, name: str, file: Path, document: Mapping[str, Any]) -> Measu
         limit=float(limit) if isinstance(limit, (int, float)) and limit is not True else None,
         capability=capability_by_name(name.partition(":")[0]) or capability_by_name(name),
         higher_is_better=_directions(config),
-        aggregations=dict.fromkeys(metrics, MEAN_OF_SCORED),
+        aggregations=dict.fromkeys(samples.values, MEAN_OF_SCORED),
         harness=f"lighteval {sha}" if isinstance(sha, str) and sha != "?" else "lighteval",
         printed=_printed(results),
         primary_metrics=tuple(m for m in results if not str(m).endswith("_stderr")),
-        faults_recorded=_FAULTS if any(s.generation or s.faults for s in samples) else (),
+        faults_recorded=_FAULTS if samples.are_generated else (),
         source="lighteval",
     )
 
@@ -214,27 +216,14 @@ def _printed(results: Mapping[str, Any]) -> dict[str, float]:
 
 def _samples(file: Path) -> Iterator[TaskSample]:
     import pyarrow
-    import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.ParquetFile(file)
-        described = table.metadata
-        size = sum(described.row_group(i).total_byte_size for i in range(described.num_row_groups))
-        if described.num_rows > _MOST_ROWS or size > _LARGEST_TABLE_BYTES:
-            raise UsageError(f"{file} is larger than details have any reason to be.")
-        names = set(table.schema_arrow.names)
-        new = {"doc", "metric", "model_response"} <= names
-        if not new and "metrics" not in names:
-            raise UsageError(
-                f"{file.name} is not a details file of lighteval: it has the columns"
-                f" {', '.join(sorted(names)[:8])}."
-            )
-        wanted = _NEW_COLUMNS if new else tuple(c for c in _OLD_COLUMNS if c in names)
+        table, read = _table(file)
         number = 0
-        for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=list(wanted)):
+        for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=_columns(table)):
             for row in batch.to_pylist():
                 try:
-                    yield _new_sample(row, number) if new else _old_sample(row, number)
+                    yield read(row, number).sample()
                 except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
                     raise UsageError(
                         f"{file.name}, row {number} is not a detail of lighteval: {error}."
@@ -245,15 +234,102 @@ def _samples(file: Path) -> Iterator[TaskSample]:
         raise UsageError(f"cannot read {file}: {first}.") from error
 
 
-def _new_sample(row: Mapping[str, Any], number: int) -> TaskSample:
+def _table(file: Path) -> tuple[Any, Callable[[Mapping[str, Any], int], _Answered]]:
+    """Open details of a bearable size; returns them and what reads a row of their layout."""
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.ParquetFile(file)
+    described = table.metadata
+    size = sum(described.row_group(i).total_byte_size for i in range(described.num_row_groups))
+    if described.num_rows > _MOST_ROWS or size > _LARGEST_TABLE_BYTES:
+        raise UsageError(f"{file} is larger than details have any reason to be.")
+    names = set(table.schema_arrow.names)
+    if _is_new(names):
+        return table, _new_row
+    if "metrics" not in names:
+        raise UsageError(
+            f"{file.name} is not a details file of lighteval: it has the columns"
+            f" {', '.join(sorted(names)[:8])}."
+        )
+    return table, _old_row
+
+
+def _is_new(names: Collection[str]) -> bool:
+    return {"doc", "metric", "model_response"} <= set(names)
+
+
+def _columns(table: Any) -> list[str]:
+    names = table.schema_arrow.names
+    return list(_NEW_COLUMNS) if _is_new(names) else [c for c in _OLD_COLUMNS if c in names]
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """One row of either layout."""
+
+    doc_id: int | str
+    query: str
+    prompt: str
+    choices: list[str]
+    gold: Any
+    """The number of the right choice, or several."""
+    texts: list[str]
+    """Generated texts as they were scored; empty where a likelihood decides."""
+    generation: str | None
+    """The first generated text as it came."""
+    logprobs: Any
+    metrics: Mapping[str, Any]
+    doc: dict[str, Any]
+    truncated: bool = False
+
+    def target(self) -> str:
+        gold = self.gold if isinstance(self.gold, list) else [self.gold]
+        right = [] if self.gold is None else list(map(int, gold))
+        return ", ".join(self.choices[i] for i in right if 0 <= i < len(self.choices))
+
+    def response(self) -> str:
+        if self.texts:
+            return self.texts[0]
+        if len(self.logprobs) == len(self.choices) > 0:
+            numbers = [_score(one) for one in self.logprobs]
+            return self.choices[numbers.index(max(numbers))].strip()
+        return ""
+
+    def sample(self) -> TaskSample:
+        target, response = self.target(), self.response()
+        numbers = {str(m): v for m, v in self.metrics.items() if isinstance(v, (int, float))}
+        sample = TaskSample.of(
+            self.doc_id,
+            item=[self.query, self.choices],
+            target=target,
+            prompt=self.prompt,
+            response=response,
+            values={metric: float(value) for metric, value in numbers.items()},
+            parts={
+                str(metric): value
+                for metric, value in self.metrics.items()
+                if value is not None and str(metric) not in numbers
+            },
+            doc=self.doc,
+        )
+        sample = replace(sample, target=target.strip())  # hashed as it stands in the file
+        if self.generation is None:
+            return sample
+        return replace(
+            sample,
+            generation="" if self.generation == response else shorten(self.generation),
+            faults=generation_faults(self.generation, truncated=self.truncated),
+        )
+
+
+def _new_row(row: Mapping[str, Any], number: int) -> _Answered:
     doc, answer = _mapping(row["doc"]), _mapping(row["model_response"])
     texts = [str(text) for text in answer.get("text") or []]
     after = [str(text) for text in answer.get("text_post_processed") or []]
     tokens = answer.get("output_tokens") or []
     most = doc.get("generation_size")
-    stopped = bool(texts and most and tokens and len(tokens[0]) >= int(most))
     raw_id = str(doc.get("id") or "")
-    return _build(
+    return _Answered(
         doc_id=int(raw_id) if raw_id.isdecimal() else raw_id or number,
         query=str(doc.get("query") or ""),
         prompt=_prompt(answer.get("input")) or str(doc.get("query") or ""),
@@ -264,11 +340,11 @@ def _new_sample(row: Mapping[str, Any], number: int) -> TaskSample:
         logprobs=answer.get("logprobs") or [],
         metrics=_mapping(row["metric"]),
         doc={"query": doc.get("query"), "specific": doc.get("specific") or {}},
-        truncated=stopped,
+        truncated=bool(texts and most and tokens and len(tokens[0]) >= int(most)),
     )
 
 
-def _old_sample(row: Mapping[str, Any], number: int) -> TaskSample:
+def _old_row(row: Mapping[str, Any], number: int) -> _Answered:
     plain = {name: _literal(value) if name != "example" else value for name, value in row.items()}
     predictions = plain.get("predictions") or []
     texts = [str(p) for p in predictions if isinstance(p, str)]
@@ -276,7 +352,7 @@ def _old_sample(row: Mapping[str, Any], number: int) -> TaskSample:
     if not texts and predictions:  # of choices: (log-likelihood, greedy) pairs
         scores = [p[0] if isinstance(p, (list, tuple)) else p for p in predictions]
     query = str(row.get("example") or "")
-    return _build(
+    return _Answered(
         doc_id=number,
         query=query,
         prompt=str(row.get("full_prompt") or query),
@@ -287,50 +363,6 @@ def _old_sample(row: Mapping[str, Any], number: int) -> TaskSample:
         logprobs=scores,
         metrics=_mapping(plain["metrics"]),
         doc={"query": query, "specific": plain.get("specifics") or {}},
-        truncated=False,
-    )
-
-
-def _build(
-    *,
-    doc_id: int | str,
-    query: str,
-    prompt: str,
-    choices: list[str],
-    gold: Any,
-    texts: list[str],
-    generation: str | None,
-    logprobs: Any,
-    metrics: Mapping[str, Any],
-    doc: dict[str, Any],
-    truncated: bool,
-) -> TaskSample:
-    right = gold if isinstance(gold, list) else [] if gold is None else [gold]
-    target = ", ".join(choices[int(i)] for i in right if 0 <= int(i) < len(choices))
-    response = texts[0] if texts else ""
-    if not texts and len(logprobs) == len(choices) > 0:
-        response = choices[max(range(len(choices)), key=lambda i: _score(logprobs[i]))]
-    values, parts = {}, {}
-    for metric, value in metrics.items():
-        if isinstance(value, (bool, int, float)):
-            values[str(metric)] = float(value)
-        elif value is not None:
-            parts[str(metric)] = value
-    return TaskSample(
-        doc_id=doc_id,
-        doc_hash=digest_of_text([query, choices]),
-        target_hash=digest_of_text(target),
-        prompt_hash=digest_of_text(prompt),
-        filter=_FILTER,
-        target=target.strip(),
-        prompt=prompt,
-        response=response.strip() if not texts else response,
-        response_by_length=response.strip() if not texts else response,
-        values=values,
-        parts=parts,
-        doc=doc,
-        generation="" if generation in (None, response) else shorten(generation or ""),
-        faults=() if generation is None else generation_faults(generation, truncated=truncated),
     )
 
 

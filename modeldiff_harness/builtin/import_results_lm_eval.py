@@ -161,7 +161,7 @@ def _task(name: str, file: Path, document: dict[str, Any]) -> MeasuredTask:
     metadata = _mapping(config.get("metadata"))
     run = _mapping(document.get("config"))
     samples = read_samples(file)
-    generated = config.get("output_type") == "generate_until" or any(s.faults for s in samples)
+    generated = config.get("output_type") == "generate_until" or bool(samples.faults)
     version = look("versions")
     return MeasuredTask(
         task=task,

@@ -7,6 +7,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import overload
 
 import numpy as np
@@ -72,7 +73,7 @@ class PairedSide(Sequence[TaskSample]):
         column = self.table.values.get(metric)
         if column is None:
             return np.full(len(self), np.nan)
-        values = column.values()[np.asarray(self.first)]
+        values: Floats = column.values()[np.asarray(self.first)]
         for item in self.further:
             values[item] = _mean_of_scored(column, self.rows_of(item))
         return values
@@ -93,8 +94,8 @@ class PairedSide(Sequence[TaskSample]):
                 if any(column.known[row] for row in rows):
                     met[metric] = min(met.get(metric, (item, False)), (item, False))
         for metric, parts in self.table.parts.items():
-            item = next((i for i, row in enumerate(self.first) if row in parts), None)
-            if item is not None:
+            with_part = (item for item, row in enumerate(self.first) if row in parts)
+            for item in islice(with_part, 1):
                 met[metric] = min(met.get(metric, (item, True)), (item, True))
         return sorted(met, key=met.__getitem__)
 
