@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from modeldiff_harness.artifacts import (
-    BenchmarksSection,
-    LatentsSection,
-    PreferencesSection,
+    BenchmarksReport,
+    LatentsReport,
+    PreferencesReport,
 )
 from modeldiff_harness.builtin import mdh_components
 from modeldiff_harness.contracts import RenderedSection
@@ -87,9 +87,9 @@ def test_a_failing_section_is_shown_as_failed_and_costs_nothing_else(report):
 
 def test_arms_that_were_not_measured_say_why_and_show_no_number():
     report = assemble_report(
-        BenchmarksSection("not measured", "no task was named."),
-        PreferencesSection("not measured", "--no_preferences"),
-        LatentsSection("not measured", "different tokenizers"),
+        BenchmarksReport("not measured", "no task was named."),
+        PreferencesReport("not measured", "--no_preferences"),
+        LatentsReport("not measured", "different tokenizers"),
     )
     for key, reason in (
         ("benchmarks", "no task was named"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modeldiff_harness.artifacts import BenchmarkItem, BenchmarkRow, BenchmarksSection, Report
+from modeldiff_harness.artifacts import BenchmarkItem, BenchmarkRow, BenchmarksReport, Report
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.report.figures import forest_plot
 from modeldiff_harness.report.wording import (
@@ -96,7 +96,7 @@ def render(report: Report) -> RenderedSection:
     )
 
 
-def _text(section: BenchmarksSection) -> tuple[str, ...]:
+def _text(section: BenchmarksReport) -> tuple[str, ...]:
     limit = ""
     if section.limit is not None:
         limit = f"Limited to {section.limit:g} items a task: smoke, not gateable."
@@ -149,7 +149,7 @@ def _details(row: BenchmarkRow) -> tuple[str, ...]:
     )
 
 
-def _noise(section: BenchmarksSection) -> list[ReportTable]:
+def _noise(section: BenchmarksReport) -> list[ReportTable]:
     """Beside every delta what two runs of the baseline alone differ by."""
     rows = [row for row in section.rows if row.n_replicates]
     if not rows:
@@ -174,7 +174,7 @@ def _noise(section: BenchmarksSection) -> list[ReportTable]:
     return [ReportTable("Noise floor", columns, cells, note)]
 
 
-def _alignments(section: BenchmarksSection) -> list[ReportTable]:
+def _alignments(section: BenchmarksReport) -> list[ReportTable]:
     """Tasks whose items are not all paired as they stand."""
     found = [
         one
@@ -204,7 +204,7 @@ def _alignments(section: BenchmarksSection) -> list[ReportTable]:
     return [ReportTable("Items that are not compared", columns, cells, collapsed=True)]
 
 
-def _faults(section: BenchmarksSection) -> list[ReportTable]:
+def _faults(section: BenchmarksReport) -> list[ReportTable]:
     """Answers that were not extracted, truncated, refused or failed, by model."""
     kinds = ("n_not_extracted", "n_empty", "n_truncated", "n_refused", "n_errors")
     found = [one for one in section.answer_faults if any(getattr(one, k) for k in kinds)]
@@ -231,7 +231,7 @@ def _metric(row: BenchmarkRow) -> str:
     return row.metric if row.filter in ("", "none") else f"{row.metric}, {row.filter}"
 
 
-def _failures(section: BenchmarksSection) -> tuple[ReportTable, ...]:
+def _failures(section: BenchmarksReport) -> tuple[ReportTable, ...]:
     if not section.failures:
         return ()
     rows = tuple((failure.task, failure.reason) for failure in section.failures)

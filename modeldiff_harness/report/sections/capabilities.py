@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modeldiff_harness.artifacts import CapabilityRow, LatentsSection, Lens, Report
+from modeldiff_harness.artifacts import CapabilityRow, LatentsReport, Lens, Report
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.report.wording import ABSENT, capability_title, class_title, signed
 
@@ -58,7 +58,7 @@ def render(report: Report) -> RenderedSection:
     )
 
 
-def _labelled(section: LatentsSection) -> set[str]:
+def _labelled(section: LatentsReport) -> set[str]:
     """Return the capabilities that some specific latent is labelled with."""
     rows = section.profile.rows if section.profile is not None else ()
     return {r.key for r in rows if r.comparison.n_baseline or r.comparison.n_candidate}

@@ -8,7 +8,7 @@ from modeldiff_harness.artifacts import (
     DictionaryReport,
     Estimate,
     LatentReport,
-    LatentsSection,
+    LatentsReport,
     Report,
 )
 from modeldiff_harness.contracts import ExampleGroup, RenderedSection, ReportTable
@@ -71,7 +71,7 @@ def render(report: Report) -> RenderedSection:
     )
 
 
-def _text(section: LatentsSection, decoys: list[LatentReport]) -> tuple[str, ...]:
+def _text(section: LatentsReport, decoys: list[LatentReport]) -> tuple[str, ...]:
     authors = ", ".join(f"{name} {count:,}" for name, count in section.corpus_authors.items())
     corpus = f"Corpus: {section.n_corpus_tokens:,} tokens; documents by author: {authors}."
     labelled = sum(row.category is not None for row in decoys)
@@ -84,7 +84,7 @@ def _text(section: LatentsSection, decoys: list[LatentReport]) -> tuple[str, ...
     return tuple(text for text in (corpus, _how_run(section), checked) if text)
 
 
-def _how_run(section: LatentsSection) -> str:
+def _how_run(section: LatentsReport) -> str:
     """Say how the activations were made; in full where models differ, and warn of bfloat16."""
     found = section.how_run
     if not found:
@@ -116,7 +116,7 @@ def short_names(dictionaries: Sequence[DictionaryReport]) -> dict[str, str]:
     return names if unique else {name: name for name in names}
 
 
-def _rules(section: LatentsSection, short: Mapping[str, str]) -> ReportTable:
+def _rules(section: LatentsReport, short: Mapping[str, str]) -> ReportTable:
     owners = [o for o in _SPECIFIC if any(o in _roles(d) for d in section.dictionaries)]
     rows, tones = [], []
     for dictionary in section.dictionaries:
@@ -167,7 +167,7 @@ def _thresholds(thresholds: dict[str, float]) -> str:
 
 
 def _owner_tables(
-    title: str, rows: list[LatentReport], section: LatentsSection, short: Mapping[str, str]
+    title: str, rows: list[LatentReport], section: LatentsReport, short: Mapping[str, str]
 ) -> list[ReportTable]:
     if not rows:
         return []
@@ -183,7 +183,7 @@ def _owner_tables(
 def _latents(
     title: str,
     rows: list[LatentReport],
-    section: LatentsSection,
+    section: LatentsReport,
     short: Mapping[str, str],
     *,
     collapsed: bool = False,
@@ -226,7 +226,7 @@ def _test(metric: str, score: Estimate | None) -> str:
     return f"{name}{number(score.estimate, 2)} ({ends})"
 
 
-def _quality(section: LatentsSection, short: Mapping[str, str]) -> ReportTable:
+def _quality(section: LatentsReport, short: Mapping[str, str]) -> ReportTable:
     rows = tuple(
         (
             short[d.dictionary_id],
