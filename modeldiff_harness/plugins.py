@@ -23,7 +23,14 @@ from typing import Any
 import pluggy
 
 from modeldiff_harness import hookspecs
-from modeldiff_harness.contracts import API_VERSION, KINDS, Component, StageEvent, TrainStepEvent
+from modeldiff_harness.contracts import (
+    API_VERSION,
+    KINDS,
+    Component,
+    ReportSection,
+    StageEvent,
+    TrainStepEvent,
+)
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
 
 __all__ = [
@@ -158,6 +165,11 @@ class Registry:
                 )
             defaults[key] = value
         return ComponentChoice(registered, defaults)
+
+    def sections(self) -> list[ReportSection]:
+        """Build every section of the report, sorted by (order, name)."""
+        built = [self.choose("report_section", n).build() for n in self.names("report_section")]
+        return sorted(built, key=lambda section: section.order)  # names are sorted already
 
     def on_stage_event(self, event: StageEvent) -> None:
         """Give a stage event to every observer; one that raises is logged once."""

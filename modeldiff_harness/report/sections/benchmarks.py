@@ -1,8 +1,8 @@
-"""Sections `benchmarks` (the forest of deltas) and `items` (what was lost and gained)."""
+"""Section `benchmarks`: the forest of deltas."""
 
 from __future__ import annotations
 
-from modeldiff_harness.artifacts import BenchmarkItem, BenchmarkRow, BenchmarksReport, Report
+from modeldiff_harness.artifacts import BenchmarkRow, BenchmarksReport, Report
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.report.figures import forest_plot
 from modeldiff_harness.report.wording import (
@@ -16,7 +16,7 @@ from modeldiff_harness.report.wording import (
     tone_of,
 )
 
-__all__ = ["render", "render_items"]
+__all__ = ["BenchmarksSection"]
 
 _COLUMNS = (
     "task",
@@ -56,44 +56,47 @@ _READING = (
     "0.05, Benjamini–Hochberg over the tasks. MDE: the smallest difference that this n shows with "
     "80 % power. Fixed / broken: items gained / lost."
 )
-_LONGEST_RESPONSE = 240
 
 
-def render(report: Report) -> RenderedSection:
-    """Return one row a task for its primary metric; the other metrics are collapsed."""
-    section = report.benchmarks
-    if section.status != "measured":
-        text = (f"Not measured: {ended(section.reason)}",)
-        return RenderedSection("benchmarks", "Benchmarks", text, _failures(section))
-    primary = tuple(row for row in section.rows if row.primary)
-    tables = []
-    if primary:
-        tables.append(
-            ReportTable(
-                "Deltas by task",
-                _COLUMNS,
-                tuple(_cells(row) for row in primary),
-                "↓ after a task: lower is better."
-                if any(not r.higher_is_better for r in primary)
-                else "",
-                tuple(tone_of(row) for row in primary),
+class BenchmarksSection:
+    """Deltas by task with intervals and tests."""
+
+    name, order = "benchmarks", 300
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return one row a task for its primary metric; the other metrics are collapsed."""
+        section = report.benchmarks
+        if section.status != "measured":
+            text = (f"Not measured: {ended(section.reason)}",)
+            return RenderedSection("benchmarks", "Benchmarks", text, _failures(section))
+        primary = tuple(row for row in section.rows if row.primary)
+        tables = []
+        if primary:
+            tables.append(
+                ReportTable(
+                    "Deltas by task",
+                    _COLUMNS,
+                    tuple(_cells(row) for row in primary),
+                    "↓ after a task: lower is better."
+                    if any(not r.higher_is_better for r in primary)
+                    else "",
+                    tuple(tone_of(row) for row in primary),
+                )
             )
+        tables += _failures(section)
+        title = "All metrics, with tests and errors"
+        details = tuple(_details(row) for row in section.rows)
+        tables.append(ReportTable(title, _DETAIL_COLUMNS, details, collapsed=True))
+        tables += [*_noise(section), *_alignments(section), *_faults(section)]
+        figure = forest_plot(primary)
+        return RenderedSection(
+            "benchmarks",
+            "Benchmarks",
+            _text(section),
+            tuple(tables),
+            (figure,) if figure else (),
+            reading=(_READING,),
         )
-    tables += _failures(section)
-    details = tuple(_details(row) for row in section.rows)
-    tables.append(
-        ReportTable("All metrics, with tests and errors", _DETAIL_COLUMNS, details, collapsed=True)
-    )
-    tables += [*_noise(section), *_alignments(section), *_faults(section)]
-    figure = forest_plot(primary)
-    return RenderedSection(
-        "benchmarks",
-        "Benchmarks",
-        _text(section),
-        tuple(tables),
-        (figure,) if figure else (),
-        reading=(_READING,),
-    )
 
 
 def _text(section: BenchmarksReport) -> tuple[str, ...]:
@@ -236,51 +239,3 @@ def _failures(section: BenchmarksReport) -> tuple[ReportTable, ...]:
         return ()
     rows = tuple((failure.task, failure.reason) for failure in section.failures)
     return (ReportTable("Tasks that failed", ("task", "reason"), rows, tones=("bad",) * len(rows)),)
-
-
-def render_items(report: Report) -> RenderedSection | None:
-    """Return a few items a task that the candidate lost or gained."""
-    section = report.benchmarks
-    if not section.flipped:
-        return None
-    better = {(r.task, r.metric, r.filter): r.higher_is_better for r in section.rows}
-    tables = []
-    for task in dict.fromkeys(item.task for item in section.flipped):
-        items = [item for item in section.flipped if item.task == task]
-        marked = [(_gained(item, better), item) for item in items]
-        marked.sort(key=lambda pair: pair[0])
-        tables.append(
-            ReportTable(
-                task,
-                ("change", "item", "target", "baseline's answer", "candidate's answer", "prompt"),
-                tuple(_item(gained, item) for gained, item in marked),
-                tones=tuple("good" if gained else "bad" for gained, _ in marked),
-                collapsed=True,
-            )
-        )
-    text = "At most five of each a task, losses first; the store keeps every item."
-    return RenderedSection("items", "Items lost and gained", (text,), tuple(tables))
-
-
-def _gained(item: BenchmarkItem, better: dict[tuple[str, str, str], bool]) -> bool:
-    rises = item.candidate > item.baseline
-    return rises == better.get((item.task, item.metric, item.filter), True)
-
-
-def _item(gained: bool, item: BenchmarkItem) -> tuple[str, ...]:
-    return (
-        "gained" if gained else "lost",
-        str(item.doc_id),
-        _short(item.target),
-        _short(item.baseline_response),
-        _short(item.candidate_response),
-        _short(item.prompt),
-    )
-
-
-def _short(text: str) -> str:
-    """Shorten in the middle: the end of a prompt holds the question."""
-    if len(text) <= _LONGEST_RESPONSE:
-        return text
-    half = _LONGEST_RESPONSE // 2
-    return f"{text[:half]} […] {text[-half:]}"

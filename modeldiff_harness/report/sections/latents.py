@@ -14,7 +14,7 @@ from modeldiff_harness.artifacts import (
 from modeldiff_harness.contracts import ExampleGroup, RenderedSection, ReportTable
 from modeldiff_harness.report.wording import ABSENT, capability_title, ended, number, percent
 
-__all__ = ["render", "short_names"]
+__all__ = ["LatentsSection", "short_names"]
 
 ROWS_SHOWN = 12
 """Latents of one model that stand open; the others follow in a closed table."""
@@ -32,43 +32,48 @@ _READING = (
 )
 
 
-def render(report: Report) -> RenderedSection:
-    """Return counts by rule, quality, latents by owner with labels and tests, and examples."""
-    section = report.latents
-    if section.status != "measured":
-        text = (f"Not measured: {ended(section.reason)}",)
-        return RenderedSection("latents", "Latents", text)
-    names = {"candidate": report.pair.candidate.name, "baseline": report.pair.baseline.name}
-    if report.pair.base is not None:
-        names["base"] = report.pair.base.name
-    short = short_names(section.dictionaries)
-    tables = [_rules(section, short)]
-    shown: list[LatentReport] = []
-    for owner in _SPECIFIC:
-        own = [row for row in section.latents if row.owner == owner and not row.decoy]
-        own.sort(key=lambda row: (row.category is None, row.rank, row.dictionary_id))
-        shown += own
-        tables += _owner_tables(
-            f"Specific to {names.get(owner, owner)} ({owner})", own, section, short
+class LatentsSection:
+    """Rules side by side, latents with labels and tests, examples."""
+
+    name, order = "latents", 700
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return counts by rule, quality, latents by owner with labels and tests, and examples."""
+        section = report.latents
+        if section.status != "measured":
+            text = (f"Not measured: {ended(section.reason)}",)
+            return RenderedSection("latents", "Latents", text)
+        names = {"candidate": report.pair.candidate.name, "baseline": report.pair.baseline.name}
+        if report.pair.base is not None:
+            names["base"] = report.pair.base.name
+        short = short_names(section.dictionaries)
+        tables = [_rules(section, short)]
+        shown: list[LatentReport] = []
+        for owner in _SPECIFIC:
+            own = [row for row in section.latents if row.owner == owner and not row.decoy]
+            own.sort(key=lambda row: (row.category is None, row.rank, row.dictionary_id))
+            shown += own
+            tables += _owner_tables(
+                f"Specific to {names.get(owner, owner)} ({owner})", own, section, short
+            )
+        elsewhere = [r for r in section.latents if r.owner not in _SPECIFIC and not r.decoy]
+        decoys = [row for row in section.latents if row.decoy]
+        if elsewhere:
+            title = f"Specific only under a rule other than {section.rule}"
+            tables.append(_latents(title, elsewhere, section, short, collapsed=True))
+        if decoys:
+            title = "Decoys: shared latents that went through the same labelling"
+            tables.append(_latents(title, decoys, section, short, collapsed=True))
+        tables.append(_quality(section, short))
+        examples = tuple(_example(row) for row in shown if row.examples)[:EXAMPLES_SHOWN]
+        return RenderedSection(
+            "latents",
+            "Latents",
+            _text(section, decoys),
+            tuple(tables),
+            examples=examples,
+            reading=_READING,
         )
-    elsewhere = [r for r in section.latents if r.owner not in _SPECIFIC and not r.decoy]
-    decoys = [row for row in section.latents if row.decoy]
-    if elsewhere:
-        title = f"Specific only under a rule other than {section.rule}"
-        tables.append(_latents(title, elsewhere, section, short, collapsed=True))
-    if decoys:
-        title = "Decoys: shared latents that went through the same labelling"
-        tables.append(_latents(title, decoys, section, short, collapsed=True))
-    tables.append(_quality(section, short))
-    examples = tuple(_example(row) for row in shown if row.examples)[:EXAMPLES_SHOWN]
-    return RenderedSection(
-        "latents",
-        "Latents",
-        _text(section, decoys),
-        tuple(tables),
-        examples=examples,
-        reading=_READING,
-    )
 
 
 def _text(section: LatentsReport, decoys: list[LatentReport]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from modeldiff_harness.report.wording import (
     with_interval,
 )
 
-__all__ = ["render", "render_preferences"]
+__all__ = ["PreferencesSection", "render_preferences"]
 
 _CHOICES = {
     "both_bad_dropped": "votes that both are bad dropped",
@@ -27,9 +27,14 @@ _CHOICES = {
 }
 
 
-def render(report: Report) -> RenderedSection:
-    """Return the split in Elo, the style features, the capabilities and the flags."""
-    return render_preferences(report.preferences, "Preferences")
+class PreferencesSection:
+    """Raw = substance + style + dispersion, in Elo."""
+
+    name, order = "preferences", 400
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return the split in Elo, the style features, the capabilities and the flags."""
+        return render_preferences(report.preferences, "Preferences")
 
 
 def render_preferences(section: PreferencesReport, title: str) -> RenderedSection:
