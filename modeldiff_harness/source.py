@@ -18,6 +18,7 @@ from modeldiff_harness.version import __version__
 
 __all__ = [
     "import_closure",
+    "is_own_module",
     "own_source_is_editable",
     "own_source_name",
     "source_digest",
@@ -37,6 +38,11 @@ def own_source_is_editable() -> bool:
     except importlib.metadata.PackageNotFoundError:
         return True
     return bool(direct and json.loads(direct).get("dir_info", {}).get("editable"))
+
+
+def is_own_module(name: str) -> bool:
+    """Say whether `name` is a module of the harness; a stranger's code is named by its version."""
+    return name.startswith(f"{_ROOT}.")
 
 
 @cache
@@ -62,7 +68,8 @@ def import_closure(modules: Iterable[str], *, package: Path = PACKAGE) -> tuple[
 
     Followed are import statements wherever they stand, the packages around a module, names given
     to `import_module` (an f-string brings the whole package it begins with), and files beside a
-    module that its source names.  Imports for type checkers alone are not followed.  Raises
+    module that its source names.  Imports for type checkers alone are not followed, and the root
+    package is not: it imports its public names when they are asked for.  Raises
     ModuleNotFoundError for a module that `package` does not hold.
     """
     return tuple(sorted(_closure(modules, package)))
@@ -104,7 +111,7 @@ def _references(name: str, file: Path, package: Path) -> tuple[str, ...]:
             found += _named(node.args[0], package)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             found.append(f"{base}/{node.value}")
-    own = (n for n in dict.fromkeys(found) if n.split(".")[0].split("/")[0] == _ROOT)
+    own = (n for n in dict.fromkeys(found) if n.startswith((f"{_ROOT}.", f"{_ROOT}/")))
     return tuple(n for n in own if _file_of(n, package) is not None)
 
 

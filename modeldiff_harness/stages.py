@@ -26,7 +26,7 @@ from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.events import StageEvent
 from modeldiff_harness.plugins import ComponentChoice
-from modeldiff_harness.source import own_source_name
+from modeldiff_harness.source import is_own_module, own_source_name
 from modeldiff_harness.store import Found, Store, digest_of, versions_of
 
 __all__ = [
@@ -199,17 +199,22 @@ class Stage(Generic[A]):
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """Return everything that can change the result, as plain data."""
-        makers = {type(tool).__module__ for tool in _tools_in(self.tools)} - {__name__}
+        own = sorted(name for name in self._makers() if is_own_module(name))
         return {
             "verb": self.verb,
             "schema": getattr(self.gives, "SCHEMA_VERSION", 1),
             "function": f"{self.function.__module__}:{self.function.__qualname__}",
-            "source": own_source_name(tuple(sorted({self.function.__module__, *makers}))),
+            "source": own_source_name(tuple(own)),
             "libraries": versions_of(*self.libraries),
             "inputs": _map(self.inputs, _input_recipe),
             "settings": plain(self.settings),
             "tools": _map(self.tools, _tool_recipe),
         }
+
+    def _makers(self) -> set[str]:
+        """Return the modules of the function and of the tools; generic tools bring nothing."""
+        tools = {type(tool).__module__ for tool in _tools_in(self.tools)}
+        return {self.function.__module__, *tools} - {__name__}
 
     @cached_property
     def key(self) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 from modeldiff_harness.artifacts import Document
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.stages import InputFile
+from modeldiff_harness.stages import Built, InputFile
 
-__all__ = ["DescribedCorpus", "contents"]
+__all__ = ["DescribedCorpus", "DocumentsUse", "contents"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,16 @@ class DescribedCorpus:
     def fingerprint(self) -> Mapping[str, Any]:
         """Return plain data that changes whenever the documents do; nothing is read remotely."""
         return self.describe()
+
+
+@dataclass(frozen=True)
+class DocumentsUse(Built):
+    """A corpus component as a stage uses it: what it will give speaks, not where that lies."""
+
+    def recipe(self) -> Any:
+        """Return provenance and the corpus's own description of its documents."""
+        described: Mapping[str, Any] = self.choice.build().fingerprint()
+        return {"component": self.choice.registered.recipe(), "documents": dict(described)}
 
 
 def contents(path: Path, pattern: str = "**/*") -> dict[str, str]:

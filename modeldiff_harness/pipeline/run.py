@@ -174,6 +174,8 @@ class Session:
         """Run all arms and write the report; finished stages are taken from the store."""
         stages = self.stages()  # every name and file is looked at before the first stage runs
         record = RunRecord(self.context, self.as_passed, stages)
+        for arm in self.arms:
+            arm.check()
         with self._recorded(record):
             comparability = self.preflight.value()
             if reason := comparability.refusal("benchmarks"):

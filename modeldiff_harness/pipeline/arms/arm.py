@@ -24,6 +24,10 @@ class Arm(Protocol):
         """Return the stages nothing else rests on, in the order they are wanted."""
         ...
 
+    def check(self) -> None:
+        """Read what can be read at once and refuse it before any work: files given by the user."""
+        ...
+
     def findings(self) -> Any:
         """Compute the arm and return what the report reads of it."""
         ...
@@ -47,6 +51,9 @@ class NotAsked:
     def ends(self) -> list[Stage[Any]]:
         """Return nothing."""
         return []
+
+    def check(self) -> None:
+        """Do nothing."""
 
     def findings(self) -> NotMeasured:
         """Return the reason."""

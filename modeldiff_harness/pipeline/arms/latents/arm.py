@@ -65,6 +65,13 @@ class LatentArm:
         controls = [self.controls] if self.controls is not None else []
         return [*self.energies, *controls, self.profile]
 
+    def check(self) -> None:
+        """Read the documents once, unless that was done: a broken row is said before any work."""
+        if not self.corpus.ready():
+            with self.corpus.tools["documents"].open(self.context.runner.runtime) as documents:
+                for _document in documents:
+                    pass
+
     def findings(self) -> LatentFindings:
         """Compute the arm in the order of `ends`."""
         for stage in self.ends()[:-1]:

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from modeldiff_harness.artifacts import Answers, PreferencePrompt, TokenisedCorpus
 from modeldiff_harness.corpora.build import build_corpus
 from modeldiff_harness.corpora.capability import DATA, read_prompts
+from modeldiff_harness.corpora.described import DocumentsUse
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.models.packaged import locate_packaged
 from modeldiff_harness.models.use import TemplateTextUse, TokenizerUse
 from modeldiff_harness.pipeline.arms.answers import answer_stage
 from modeldiff_harness.pipeline.context import RunContext
 from modeldiff_harness.plugins import ComponentChoice
-from modeldiff_harness.stages import Built, InputFile, Stage
+from modeldiff_harness.stages import InputFile, Stage
 
 __all__ = ["corpus_stage"]
 
 _BY_SUFFIX = {".jsonl": "jsonl", ".gz": "jsonl", ".parquet": "parquet", ".txt": "text"}
 _PROMPTS = DATA / "corpus_prompts.jsonl"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Documents(Built):
-    """A corpus component; what it will give speaks, not where that lies."""
-
-    def recipe(self) -> Any:
-        """Return provenance and the corpus's own description of its documents."""
-        described: Mapping[str, Any] = self.choice.build().fingerprint()
-        return {"component": self.choice.registered.recipe(), "documents": dict(described)}
 
 
 def corpus_stage(context: RunContext) -> Stage[TokenisedCorpus]:
@@ -56,7 +44,7 @@ def corpus_stage(context: RunContext) -> Stage[TokenisedCorpus]:
             "splits": config.splits,
         },
         tools={
-            "documents": _Documents(_corpus_choice(context)),
+            "documents": DocumentsUse(_corpus_choice(context)),
             "shipped_answers": [InputFile(path) for path in shipped],
             "prompts": InputFile(_PROMPTS),
             "tokenizer": tokenizer,

@@ -23,6 +23,7 @@ from modeldiff_harness.latents.harvest.reading import CachedActivations, LiveAct
 from modeldiff_harness.latents.label.label import label
 from modeldiff_harness.latents.score.score import score
 from modeldiff_harness.latents.train.train import train
+from modeldiff_harness.latents.train.use import LearnerUse
 from modeldiff_harness.models.use import DecodeUse, ScaledModelsUse
 from modeldiff_harness.pipeline.arms.latents.activations import Activations
 from modeldiff_harness.stages import Built, Fresh, Stage
@@ -56,18 +57,6 @@ class DictionaryStages:
     null: NullStages | None
 
 
-@dataclass(frozen=True)
-class _Learner(Built):
-    """A dictionary learner; what it reads speaks, not where that lies."""
-
-    def recipe(self) -> Any:
-        """Return provenance with the learner's fingerprint, or its configuration without one."""
-        fingerprint = getattr(self.choice.build(), 'fingerprint', lambda: None)()
-        if fingerprint is None:
-            return self.choice.recipe()
-        return {**self.choice.registered.recipe(), "content": fingerprint}
-
-
 class StageMaker:
     """Makes the stages of all dictionaries of a run."""
 
@@ -87,7 +76,7 @@ class StageMaker:
     @cached_property
     def trains(self) -> bool:
         """Whether the learner trains; wrong settings of it are refused here, before any work."""
-        return bool(getattr(self.learner.build(), 'trains', True))
+        return bool(getattr(self.learner.build(), "trains", True))
 
     def dictionary(self, member: DesignMember, site: str, replicate: int) -> DictionaryStages:
         """Return the stages of one dictionary and, where a null twin exists, of its null run."""
@@ -145,7 +134,7 @@ class StageMaker:
             title=name,
             gives=TrainedDictionary,
             settings={"dictionary_id": name, "design": self.design, "replicate": replicate},
-            tools={"learner": _Learner(self.learner), "stream": read},
+            tools={"learner": LearnerUse(self.learner), "stream": read},
             libraries=("torch",),
             estimate=(
                 _training_estimate(self.learner.config)
