@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modeldiff_harness.artifacts.arrays import NDArray
 from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.store import (
     Store,
@@ -32,7 +33,7 @@ class Thing:
     SCHEMA_VERSION: ClassVar[int] = 1
 
     name: str
-    values_L: np.ndarray
+    values_L: NDArray[np.float64]
     folder: Path = field(default=Path(), compare=False, metadata={"transient": True})
 
 
