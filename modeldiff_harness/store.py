@@ -27,6 +27,7 @@ import filelock
 import platformdirs
 
 from modeldiff_harness.artifacts import load_artifact, save_artifact
+from modeldiff_harness.digests import file_digest
 from modeldiff_harness.errors import RunError, UsageError
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "default_data_folder",
     "default_store_folder",
     "digest_of",
+    "existing_folder",
     "resolve_run_folder",
     "write_atomically",
 ]
@@ -86,6 +88,14 @@ def default_data_folder() -> Path:
     if store := os.environ.get("MDH_STORE"):
         return Path(store) / "data"
     return Path(platformdirs.user_data_dir("modeldiff-harness"))
+
+
+def existing_folder(path: Path) -> Path:
+    """Return the innermost folder of `path` that is there: whose disk `path` would lie on."""
+    folder = path.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -204,7 +214,7 @@ class Store:
                 path = folder / name
                 if not path.exists():
                     problems.append(Problem(verb, key, f"{name} is missing"))
-                elif _file_digest(path) != entry["sha256"]:
+                elif file_digest(path) != entry["sha256"]:
                     problems.append(Problem(verb, key, f"{name} has changed"))
         return problems
 
@@ -264,7 +274,7 @@ class Store:
             with open(path, "rb") as stream:
                 os.fsync(stream.fileno())
             name = path.relative_to(partial).as_posix()
-            files[name] = {"sha256": _file_digest(path), "bytes": path.stat().st_size}
+            files[name] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
         manifest = {"verb": verb, "recipe": recipe, "seconds": round(seconds, 3), "files": files}
         write_atomically(partial / _MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
         os.replace(partial, folder)
@@ -279,7 +289,7 @@ class Store:
             path = folder / name
             if not path.exists() or path.stat().st_size != entry["bytes"]:
                 return None
-            if entry["bytes"] <= _HASH_ON_LOAD_BYTES and _file_digest(path) != entry["sha256"]:
+            if entry["bytes"] <= _HASH_ON_LOAD_BYTES and file_digest(path) != entry["sha256"]:
                 return None
         try:
             return load_artifact(kind, folder)
@@ -310,11 +320,6 @@ class Store:
             yield
         finally:
             lock.release()
-
-
-def _file_digest(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

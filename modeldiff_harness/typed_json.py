@@ -11,10 +11,10 @@ import reprlib
 import typing
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:  # imported when first used: it costs more than the rest of `mdh --help`
-    from pydantic import TypeAdapter
+    from pydantic import ConfigDict, TypeAdapter
     from pydantic_core import ErrorDetails
 
 __all__ = ["Misfit", "field_docs", "from_json", "json_schema"]
@@ -61,9 +61,10 @@ def from_json(
     from pydantic import ValidationError
 
     try:
-        return _reader(kind, closed).validate_json(text, context=context)
+        value: A = _reader(cast(Any, kind), closed).validate_json(text, context=context)
     except ValidationError as error:
         raise _misfit(error.errors(include_url=False)) from error
+    return value
 
 
 def json_schema(kind: type, title: str) -> dict[str, Any]:
@@ -71,7 +72,6 @@ def json_schema(kind: type, title: str) -> dict[str, Any]:
 
     Every field is required and none else is allowed; descriptions are the docstrings.
     """
-    from pydantic import TypeAdapter
     from pydantic.json_schema import GenerateJsonSchema
 
     class InOrder(GenerateJsonSchema):
@@ -83,9 +83,9 @@ def json_schema(kind: type, title: str) -> dict[str, Any]:
         def field_title_should_be_set(self, schema: Any) -> bool:
             return False
 
-    adapter = TypeAdapter(
-        typing.NewType(kind.__name__, kind),
-        config={
+    adapter = _adapter(
+        kind,
+        {
             "extra": "forbid",
             "use_attribute_docstrings": True,
             "json_schema_serialization_defaults_required": True,
@@ -106,14 +106,16 @@ def field_docs(kind: type) -> dict[str, str]:
 
 
 @cache
-def _reader(kind: type[A], closed: bool) -> TypeAdapter[A]:
+def _reader(kind: Any, closed: bool) -> TypeAdapter[Any]:
+    return _adapter(kind, {"strict": True, "extra": "forbid" if closed else "ignore"})
+
+
+def _adapter(kind: Any, config: ConfigDict) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
-    # a dataclass takes its configuration from what holds it, so it is held by a new type
-    return TypeAdapter(
-        typing.NewType(kind.__name__, kind),
-        config={"strict": True, "extra": "forbid" if closed else "ignore"},
-    )
+    # pydantic takes no configuration for a dataclass itself, but for a type that stands for it
+    new_type: Any = typing.NewType
+    return TypeAdapter(new_type(kind.__name__, kind), config=config)
 
 
 def _misfit(errors: list[ErrorDetails]) -> Misfit:

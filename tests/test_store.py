@@ -23,6 +23,7 @@ from modeldiff_harness.store import (
     Store,
     canonical_json,
     digest_of,
+    existing_folder,
     resolve_run_folder,
     write_atomically,
 )
@@ -231,3 +232,10 @@ def test_runs_resolve_by_name_folder_and_latest(tmp_path):
     assert resolve_run_folder(tmp_path, str(tmp_path / "runs" / "old")).name == "old"
     with pytest.raises(UsageError, match="mdh runs"):
         resolve_run_folder(tmp_path, "none")
+
+
+def test_a_store_that_is_not_there_yet_lies_in_the_innermost_folder_that_is(tmp_path, monkeypatch):
+    assert existing_folder(tmp_path / "a" / "b") == tmp_path
+    assert existing_folder(tmp_path) == tmp_path
+    monkeypatch.chdir(tmp_path)
+    assert existing_folder(Path("a")) == tmp_path

@@ -98,7 +98,7 @@ def read_document(kind: type[A], path: Path, noun: str, *, missing: str, old: st
         raise UsageError(f"there is no {noun} at {path}.", hint=missing) from None
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"the {noun} {path} is unreadable: {error}.") from error
-    known = kind.SCHEMA_VERSION
+    known = vars(kind)["SCHEMA_VERSION"]
     version = plain.get("schema_version") if isinstance(plain, dict) else None
     if version != known:
         raise RunError(
