@@ -61,7 +61,8 @@ def from_json(
     from pydantic import ValidationError
 
     try:
-        value: A = _reader(cast(Any, kind), closed).validate_json(text, context=context)
+        reader = _reader(cast(Any, kind), closed)
+        value: A = reader.validate_json(text, strict=True, context=context)
     except ValidationError as error:
         raise _misfit(error.errors(include_url=False)) from error
     return value
@@ -74,8 +75,13 @@ def json_schema(kind: type, title: str) -> dict[str, Any]:
     """
     from pydantic.json_schema import GenerateJsonSchema
 
-    class InOrder(GenerateJsonSchema):
-        """Keeps the order of the fields, and their names as their only titles."""
+    class AsWritten(GenerateJsonSchema):
+        """Fields in their order, all of them, no other, with no title but their name."""
+
+        def dataclass_schema(self, schema: Any) -> dict[str, Any]:
+            found = super().dataclass_schema(schema)
+            required = list(found["properties"])
+            return {**found, "required": required, "additionalProperties": False}
 
         def sort(self, value: Any, parent_key: str | None = None) -> Any:
             return value
@@ -83,15 +89,8 @@ def json_schema(kind: type, title: str) -> dict[str, Any]:
         def field_title_should_be_set(self, schema: Any) -> bool:
             return False
 
-    adapter = _adapter(
-        kind,
-        {
-            "extra": "forbid",
-            "use_attribute_docstrings": True,
-            "json_schema_serialization_defaults_required": True,
-        },
-    )
-    schema = adapter.json_schema(mode="serialization", schema_generator=InOrder)
+    adapter = _adapter(kind, {"use_attribute_docstrings": True})
+    schema = adapter.json_schema(mode="serialization", schema_generator=AsWritten)
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": title}
 
 
@@ -107,7 +106,7 @@ def field_docs(kind: type) -> dict[str, str]:
 
 @cache
 def _reader(kind: Any, closed: bool) -> TypeAdapter[Any]:
-    return _adapter(kind, {"strict": True, "extra": "forbid" if closed else "ignore"})
+    return _adapter(kind, {"extra": "forbid" if closed else "ignore"})
 
 
 def _adapter(kind: Any, config: ConfigDict) -> TypeAdapter[Any]:

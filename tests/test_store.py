@@ -83,7 +83,15 @@ def test_a_failure_leaves_checkpoints_for_the_next_call(tmp_path):
     assert not (thing.folder / "checkpoint").exists()
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "manifest", "json"])
+MANIFESTS = {
+    "cut": '{"verb": "sco',
+    "no mapping": "[]",
+    "no files": '{"verb": "score", "recipe": {}, "seconds": 1, "files": ["extra.bin"]}',
+    "no size": '{"verb": "score", "recipe": {}, "seconds": 1, "files": {"extra.bin": {}}}',
+}
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "json", *MANIFESTS])
 def test_damage_is_found_and_the_object_rebuilt(tmp_path, damage):
     store = Store(tmp_path)
     thing, found = store.compute("score", {}, Thing, make_thing)
@@ -94,14 +102,13 @@ def test_damage_is_found_and_the_object_rebuilt(tmp_path, damage):
         victim.write_bytes(b"x" * 10)
     elif damage == "remove":
         victim.unlink()
-    elif damage == "manifest":
-        (thing.folder / "manifest.json").write_text('{"verb": "sco')
-    else:
+    elif damage == "json":
         (thing.folder / "artifact.json").write_text("{}")
-    if damage != "manifest":
-        assert store.verify(), "verify must name the damage"
-        with pytest.raises(RunError, match="no usable"):
-            store.load("score", found.key, Thing)
+    else:
+        (thing.folder / "manifest.json").write_text(MANIFESTS[damage])
+    assert store.verify(), "verify must name the damage"
+    with pytest.raises(RunError, match="no usable"):
+        store.load("score", found.key, Thing)
     rebuilt, found = store.compute("score", {}, Thing, make_thing)
     assert not found.reused
     assert (rebuilt.folder / "extra.bin").read_bytes() == b"x" * 1000
