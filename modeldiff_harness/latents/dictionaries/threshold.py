@@ -9,7 +9,7 @@ from torch import Tensor
 
 from modeldiff_harness.latents.dictionaries.encode import InferenceWeights, pre_activations
 
-__all__ = ["calibrate_threshold"]
+__all__ = ["calibrate_threshold", "mean_active"]
 
 
 def calibrate_threshold(
@@ -38,3 +38,12 @@ def calibrate_threshold(
         return 0.0
     top_N = torch.topk(pool_N, wanted + 1).values
     return float((top_N[wanted - 1] + top_N[wanted]) / 2)
+
+
+def mean_active(weights: InferenceWeights, batches: Iterable[Sequence[Tensor]]) -> float:
+    """Return how many f·w a token are positive: the mean L0 under θ = 0; 0 without a token."""
+    n_active, seen = 0, 0
+    for acts in batches:
+        n_active += int((pre_activations(weights, acts) * weights.weight_L > 0).sum())
+        seen += int(acts[0].shape[0])
+    return n_active / max(seen, 1)

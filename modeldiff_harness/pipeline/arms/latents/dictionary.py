@@ -82,10 +82,11 @@ class _Builder:
             "dictionary_learner", self.latents.learner, self.latents.learner_config
         )
         learner = self.learner.build()  # wrong settings are refused before any work
-        self.trains = getattr(learner, "trains", True)
+        self.trains = learner.trains
         self.learner_recipe = self.learner.recipe()
-        if hasattr(learner, "fingerprint"):  # what it reads speaks, not where that lies
-            self.learner_recipe |= {"config": {}, "content": learner.fingerprint()}
+        content = learner.fingerprint()
+        if content is not None:  # what it reads speaks, not where that lies
+            self.learner_recipe |= {"config": {}, "content": content}
         self.scorers = [registry.choose("latent_scorer", name) for name in self.latents.scorers]
         self.labeler = registry.choose("labeler", self.latents.labeler, self.latents.labeler_config)
 
