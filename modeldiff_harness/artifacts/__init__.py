@@ -98,8 +98,9 @@ from modeldiff_harness.artifacts.report import (
 )
 from modeldiff_harness.artifacts.results import ImportedResults, MeasuredTask, TaskSample
 from modeldiff_harness.artifacts.scores import (
+    ColumnOwner,
     DictionaryQuality,
-    GroupActivity,
+    FiringCounts,
     LatentExamples,
     LatentScores,
     ScoreColumn,
@@ -125,7 +126,8 @@ __all__ = [
     "ActivationStatistics",
     "TrainedDictionary",
     "ScoreColumn",
-    "GroupActivity",
+    "FiringCounts",
+    "ColumnOwner",
     "DictionaryQuality",
     "LatentScores",
     "TokenWindow",

@@ -192,7 +192,7 @@ def decode_with_errors(
     if acts_TC.device.type != "cpu":
         found_TC = reference.decode(support, weights.decoder_LC, weights.decoder_bias_C)
         return slices(found_TC, widths), slices(acts_TC - found_TC, widths)
-    from modeldiff_harness.latents.compiled import scoring as loops
+    from modeldiff_harness.latents.compiled import score_loops as loops
 
     found_TC, error_TC = torch.empty_like(acts_TC), torch.empty_like(acts_TC)
     arrays = [
@@ -253,7 +253,7 @@ def _scan_torch(weights: InferenceWeights, pre_TL: Tensor) -> _Active:
 
 
 def _scan_compiled(weights: InferenceWeights, pre_TL: Tensor) -> _Active:
-    from modeldiff_harness.latents.compiled import scoring as loops
+    from modeldiff_harness.latents.compiled import score_loops as loops
 
     pre, weight = pre_TL.numpy(), weights.weight_L.numpy()
     bound = pre.dtype.type(max(weights.threshold, 0.0))

@@ -19,7 +19,7 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.contracts import Labeler, Runtime
 from modeldiff_harness.errors import RunError
-from modeldiff_harness.latents.label.activity import capability_counts, leading_author
+from modeldiff_harness.latents.label.capability_counts import capability_counts, leading_author
 from modeldiff_harness.latents.label.evidence import Decode, build_evidence
 from modeldiff_harness.stats.auroc import auroc_of_levels
 from modeldiff_harness.taxonomy import load_taxonomy
@@ -101,8 +101,8 @@ def confirm_label(
     """
     if proposal.capability is None:
         return replace(proposal, test_score=None, n_test_prompts=0)
-    author = leading_author(scores.activity, proposal.latent)
-    counts = capability_counts(scores.activity, proposal.latent, "label_test", author)
+    author = leading_author(scores.firing_counts, proposal.latent)
+    counts = capability_counts(scores.firing_counts, proposal.latent, "label_test", author)
     is_own_C = np.array([c == proposal.capability for c in counts.capabilities], dtype=bool)
     n_own, n_rest = (int(counts.n_prompts_C[mask].sum()) for mask in (is_own_C, ~is_own_C))
     if min(n_own, n_rest) < min_test_prompts:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modeldiff_harness.artifacts import (
+    ColumnOwner,
     LatentLabels,
     LatentOwners,
     NullMatch,
@@ -140,7 +141,18 @@ class _Builder:
         def make(runtime: Runtime) -> ScorePass:
             scorers = [choice.build() for choice in self.scorers]
             with read.stream(runtime) as stream:
-                return ScorePass(*score(trained.value(), stream, scorers, runtime=runtime))
+                return ScorePass(
+                    *score(
+                        trained.value(),
+                        stream,
+                        scorers,
+                        owners=[
+                            ColumnOwner(c.registered.component.name, c.registered.distribution)
+                            for c in self.scorers
+                        ],
+                        runtime=runtime,
+                    )
+                )
 
         return Stage(
             self.context.runner,
