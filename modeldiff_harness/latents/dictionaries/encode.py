@@ -23,7 +23,6 @@ __all__ = [
     "encode_counting",
     "latent_weights",
     "pre_activations",
-    "reconstruct",
     "side_by_side",
     "slices",
     "support_of",
@@ -172,15 +171,6 @@ def encode_counting(weights: InferenceWeights, acts: Sequence[Tensor]) -> tuple[
         activation_N=torch.cat([part.activation_N for part in parts]),
     )
     return codes, sum(part.n_positive for part in parts)
-
-
-def reconstruct(
-    dictionary: TrainedDictionary | InferenceWeights, codes: Codes
-) -> tuple[Tensor, ...]:
-    """Return x̂^v = f W_dec^v + b^v, one (T, D_v) tensor a view, in normalised space."""
-    weights = _weights(dictionary, (codes.code_N,))
-    joined_TC = reference.decode(support_of(codes), weights.decoder_LC, weights.decoder_bias_C)
-    return slices(joined_TC, weights.widths)
 
 
 def decode_with_errors(

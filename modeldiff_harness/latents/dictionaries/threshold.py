@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from modeldiff_harness.latents.dictionaries.encode import InferenceWeights, pre_activations
+from modeldiff_harness.latents.dictionaries.encode import InferenceWeights, encode, pre_activations
 
 __all__ = ["calibrate_threshold", "mean_active"]
 
@@ -41,9 +41,10 @@ def calibrate_threshold(
 
 
 def mean_active(weights: InferenceWeights, batches: Iterable[Sequence[Tensor]]) -> float:
-    """Return how many f·w a token are positive: the mean L0 under θ = 0; 0 without a token."""
+    """Return the mean L0 under θ over the tokens of `batches`; 0 without a token."""
     n_active, seen = 0, 0
     for acts in batches:
-        n_active += int((pre_activations(weights, acts) * weights.weight_L > 0).sum())
-        seen += int(acts[0].shape[0])
+        codes = encode(weights, acts)
+        n_active += int(codes.code_N.shape[0])
+        seen += codes.n_tokens
     return n_active / max(seen, 1)
