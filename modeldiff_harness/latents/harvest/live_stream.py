@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from modeldiff_harness.artifacts import ActivationStatistics, TokenisedCorpus
 from modeldiff_harness.contracts import ActivationBatch, Runtime
 from modeldiff_harness.errors import UsageError
+from modeldiff_harness.latents.harvest.batches import joined, part_of
 from modeldiff_harness.latents.harvest.buffer import BUFFER_TYPES, TokenSlots
 from modeldiff_harness.latents.harvest.live import RunSource
 from modeldiff_harness.latents.harvest.live_blocks import HeldBlock, HeldBlocks
@@ -114,12 +114,12 @@ class LiveStream:
             held.append(batch)
             n_held += len(batch.rows_T)
             while n_held >= batch_tokens:
-                whole = _join(held)
-                yield _part(whole, slice(0, batch_tokens))
-                held = [_part(whole, slice(batch_tokens, None))]
+                whole = joined(held)
+                yield part_of(whole, slice(0, batch_tokens))
+                held = [part_of(whole, slice(batch_tokens, None))]
                 n_held -= batch_tokens
         if n_held:
-            yield _join(held)
+            yield joined(held)
 
     def shuffled(
         self, split: str, batch_tokens: int, *, seed: int, start_step: int = 0
@@ -145,7 +145,7 @@ class LiveStream:
                 start += len(parts[-1].rows_T)
                 missing -= len(parts[-1].rows_T)
                 if not missing:
-                    yield _join(parts)
+                    yield joined(parts)
                     if turn != self._turn:
                         raise RuntimeError("another shuffled() of this stream was begun")
                     parts, missing = [], batch_tokens
@@ -220,18 +220,3 @@ class LiveStream:
     def _gather(self, slots: TokenSlots, slot_T: Ints, row_T: Ints) -> ActivationBatch:
         document_T = np.searchsorted(self.corpus.offsets_N1, row_T, side="right") - 1
         return ActivationBatch(self.views, slots.gather(slot_T), row_T, document_T)
-
-
-def _part(batch: ActivationBatch, part: slice) -> ActivationBatch:
-    acts = tuple(x_TD[part] for x_TD in batch.acts)
-    return ActivationBatch(batch.views, acts, batch.rows_T[part], batch.document_T[part])
-
-
-def _join(batches: Sequence[ActivationBatch]) -> ActivationBatch:
-    if len(batches) == 1:
-        return batches[0]
-    acts = tuple(torch.cat(parts) for parts in zip(*(b.acts for b in batches), strict=True))
-    rows_T = np.concatenate([b.rows_T for b in batches])
-    return ActivationBatch(
-        batches[0].views, acts, rows_T, np.concatenate([b.document_T for b in batches])
-    )

@@ -34,6 +34,7 @@ from modeldiff_harness.latents.dictionaries.encode import (
     side_by_side,
     slices,
 )
+from modeldiff_harness.latents.harvest.batches import joined, part_of
 from modeldiff_harness.latents.harvest.prompts import prompt_of_documents
 from modeldiff_harness.latents.harvest.renormalise import in_space_of
 from modeldiff_harness.latents.score.document_firings import document_firings
@@ -144,33 +145,13 @@ def whole_documents(batches: Iterable[ActivationBatch]) -> Iterator[ActivationBa
         last = int(batch.document_T[-1])
         cut = int(np.searchsorted(batch.document_T, last))
         if held and int(held[0].document_T[0]) != last:
-            yield _joined([*held, _part(batch, slice(0, cut))])
+            yield joined([*held, part_of(batch, slice(0, cut))])
             held = []
         elif cut:
-            yield _part(batch, slice(0, cut))
-        held.append(_part(batch, slice(cut, None)))
+            yield part_of(batch, slice(0, cut))
+        held.append(part_of(batch, slice(cut, None)))
     if held:
-        yield _joined(held)
-
-
-def _part(batch: ActivationBatch, where: slice) -> ActivationBatch:
-    return ActivationBatch(
-        batch.views,
-        tuple(x_TD[where] for x_TD in batch.acts),
-        batch.rows_T[where],
-        batch.document_T[where],
-    )
-
-
-def _joined(parts: list[ActivationBatch]) -> ActivationBatch:
-    if len(parts) == 1:
-        return parts[0]
-    return ActivationBatch(
-        parts[0].views,
-        tuple(torch.cat(views) for views in zip(*(part.acts for part in parts), strict=True)),
-        np.concatenate([part.rows_T for part in parts]),
-        np.concatenate([part.document_T for part in parts]),
-    )
+        yield joined(held)
 
 
 def _contexts(

@@ -311,8 +311,7 @@ def test_the_choice_depends_on_the_seed_and_not_on_the_roles() -> None:
     plain = owners_of(scores)
     swapped = classify(scores, {"a": "candidate", "b": "baseline"}, runtime=Runtime())
     chosen = [
-        choose_latents(o, rules=None, n_decoys=8, seed=s)
-        for o, s in ((plain, 0), (swapped, 0), (plain, 1))
+        choose_latents(o, n_decoys=8, seed=s) for o, s in ((plain, 0), (swapped, 0), (plain, 1))
     ]
     assert chosen[0] == chosen[1]
     assert chosen[0] != chosen[2]
