@@ -93,9 +93,8 @@ def _found(learner: Any, folder: Any) -> Found:
         replicate=0,
         runtime=Runtime(workdir=folder),
     )
-    scores, _ = score(
-        dictionary, stream, [DeltaNorm(), LatentScaling(), Activity()], runtime=Runtime()
-    )
+    scorers = [DeltaNorm(), LatentScaling(), Activity()]
+    scores = score(dictionary, stream, scorers, runtime=Runtime()).scores
     squares_FL, total_L = 0.0, 0.0
     for raw_LD, directions_FD in zip(dictionary.decoders, truth.directions, strict=True):
         norms_F1 = np.maximum(np.linalg.norm(directions_FD, axis=1, keepdims=True), 1e-9)

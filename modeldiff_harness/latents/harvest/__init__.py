@@ -16,4 +16,5 @@ Read in this order; the first half serves activations that lie on disk, the seco
     live_blocks.py   which blocks the slots hold: loaded, given out, freed
     prefetch.py      one refill in a thread beside the training steps
     live_stream.py   the stream itself: whose turn it is, and what comes next
+    reading.py       either kind as a stage reads it
 """

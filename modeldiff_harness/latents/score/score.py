@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from modeldiff_harness.artifacts import (
     ColumnOwner,
-    LatentExamples,
     LatentScores,
     ScoreColumn,
+    ScorePass,
     TokenisedCorpus,
     TrainedDictionary,
 )
@@ -57,7 +57,7 @@ def score(
     n_blocks: int = 20,
     examples: ExampleSettings | None = None,
     runtime: Runtime,
-) -> tuple[LatentScores, LatentExamples]:
+) -> ScorePass:
     """Score every latent of `dictionary` on held-out tokens; sums, no thresholds.
 
     The context of a batch (codes under θ, reconstructions, errors) is computed once and shared.
@@ -102,7 +102,7 @@ def score(
         quality=quality.finish(),
         firing_counts=firings.finish(),
     )
-    return scores, collector.finish()
+    return ScorePass(scores, collector.finish())
 
 
 def _start(
@@ -113,9 +113,8 @@ def _start(
     parts = [scorer, *(copy.deepcopy(scorer) for _ in splits[1:])]
     for part in parts:
         part.start(dictionary, corpus)
-    return dict(
-        zip(splits, parts, strict=False)
-    )  # one that reads no split has started all the same
+    # a scorer that reads no split has started all the same
+    return dict(zip(splits, parts, strict=False))
 
 
 def _finish(scorer: LatentScorer, parts: Mapping[str, LatentScorer]) -> Sequence[ScoreColumn]:

@@ -11,4 +11,5 @@ Read in this order; an architecture is a file of its own (`builtin/batchtopk.py`
     auxiliary.py     the term that brings dead latents back
     optimiser.py     Adam over rows, clipping
     checkpoint.py    what a killed training continues from
+    use.py           the learner as a stage uses it
 """

@@ -71,12 +71,13 @@ def _score(
     if order is not None:
         stream, _ = planted_stream(config, dtype=torch.float64, order=order)
         dictionary = _permuted(dictionary, order)
-    scores, examples = score(
+    scored = score(
         dictionary,
         stream,
         scorers if scorers is not None else [DeltaNorm(), LatentScaling(), Activity()],
         runtime=Runtime(batch_tokens=batch_tokens),
     )
+    scores, examples = scored.scores, scored.examples
     return Scored(stream, truth, dictionary, scores, examples)
 
 
@@ -321,13 +322,13 @@ def test_columns_know_their_owner() -> None:
     stream, truth = planted_stream(CONFIG)
     owners = [ColumnOwner("activity", "ours"), ColumnOwner("mine", "theirs")]
     mine = _Named(np.zeros(truth.dictionary(stream.normalisers).n_latents))
-    scores, _ = score(
+    scores = score(
         truth.dictionary(stream.normalisers),
         stream,
         [Activity(), mine],
         owners=owners,
         runtime=Runtime(),
-    )
+    ).scores
     assert scores.column("mine").owner == owners[1]
     others = [column.owner for column in scores.columns if column.name != "mine"]
     assert others == [owners[0]] * 5
@@ -374,7 +375,8 @@ def test_prompts_of_several_documents_are_counted_once(
         documents.append(replace(document, prompt_id=f"q{number % 4}-{number // 8}"))
     stream.corpus = replace(stream.corpus, documents=tuple(documents))
     dictionary = truth.dictionary(stream.normalisers, artefacts=True)
-    scores, examples = score(dictionary, stream, [], runtime=Runtime(batch_tokens=300))
+    scored = score(dictionary, stream, [], runtime=Runtime(batch_tokens=300))
+    scores, examples = scored.scores, scored.examples
     firings = scores.firing_counts
     assert (firings.n_prompts_G < firings.n_documents_G).any()
     _check_firing_counts(Scored(stream, truth, dictionary, scores, examples))
