@@ -167,7 +167,8 @@ def _comparison(counts: tuple[int, int, int, int]) -> ShareComparison:
         suppressed = f"{shift.ratio.reason}: a count is below 5"
     elif shift.ratio.ratio is not None and shift.ratio.upper is not None:
         ends = (shift.ratio.ratio, shift.ratio.lower, shift.ratio.upper)
-        change = Estimate(*(100.0 * (x - 1.0) for x in ends))
+        middle, lower, upper = (100.0 * (x - 1.0) for x in ends)
+        change = Estimate(middle, lower, upper)
     return ShareComparison(
         *counts,
         share_difference=shift.difference,

@@ -89,9 +89,10 @@ def score(
                 quality.update(context, n_positive)
                 collector.update(context)
             task.advance(context.codes.n_tokens)
+    whose: Sequence[ColumnOwner | None] = owners or [None] * len(scorers)
     columns = [
         replace(column, owner=owner)
-        for scorer, part, owner in zip(scorers, parts, owners or [None] * len(scorers), strict=True)
+        for scorer, part, owner in zip(scorers, parts, whose, strict=True)
         for column in _finish(scorer, part)
     ]
     _check_columns(columns, dictionary.n_latents)
