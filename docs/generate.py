@@ -19,7 +19,8 @@ import yaml
 
 from modeldiff_harness import artifacts, contracts, hookspecs
 from modeldiff_harness.builtin import mdh_components
-from modeldiff_harness.builtin.batchtopk_config import BatchTopKConfig
+from modeldiff_harness.builtin.batchtopk import BatchTopKConfig
+from modeldiff_harness.builtin.l1 import L1Config
 from modeldiff_harness.cli import cli
 from modeldiff_harness.cli.options import _PLACES
 from modeldiff_harness.config import RunConfig
@@ -108,8 +109,9 @@ def configuration_page() -> str:
     """Return every configuration key with type, default and meaning, and the presets."""
     lines = ["# Configuration", "", _MADE, "", _intro("configuration")]
     lines += _settings(RunConfig, "")
-    lines += ["", "## learner_config of batchtopk", "", _first(BatchTopKConfig), ""]
-    lines += _fields(BatchTopKConfig, "learner")
+    for settings in (BatchTopKConfig, L1Config):
+        lines += ["", f"## learner_config of {settings.learner}", "", _first(settings), ""]
+        lines += _fields(settings, "learner")
     lines += ["", "## Presets", ""]
     for name, values in PRESETS.items():
         text = yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=96)
@@ -140,7 +142,9 @@ def _is_section(field: dataclasses.Field[Any]) -> bool:
 
 
 def _fields(kind: Any, section: str, leave_out: set[str] = frozenset()) -> list[str]:  # type: ignore[assignment]
-    meanings = field_docs(kind)
+    meanings: dict[str, str] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        meanings |= field_docs(base)
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for field in dataclasses.fields(kind):
         if field.name in leave_out:

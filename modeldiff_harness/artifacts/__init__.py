@@ -99,8 +99,9 @@ from modeldiff_harness.artifacts.report import (
 )
 from modeldiff_harness.artifacts.results import ImportedResults, MeasuredTask, TaskSample
 from modeldiff_harness.artifacts.scores import (
+    ColumnOwner,
     DictionaryQuality,
-    GroupActivity,
+    FiringCounts,
     LatentExamples,
     LatentScores,
     ScoreColumn,
@@ -126,7 +127,8 @@ __all__ = [
     "ActivationStatistics",
     "TrainedDictionary",
     "ScoreColumn",
-    "GroupActivity",
+    "FiringCounts",
+    "ColumnOwner",
     "DictionaryQuality",
     "LatentScores",
     "TokenWindow",
