@@ -28,8 +28,13 @@ from modeldiff_harness.artifacts.benchmarks import (
     BenchmarkItem,
     BenchmarkResults,
     BenchmarkRow,
+    EffectSize,
     ItemAlignment,
+    ItemClusters,
+    PairedCounts,
+    RerunNoise,
     TaskFailure,
+    UnpairedErrors,
 )
 from modeldiff_harness.artifacts.codec import load_artifact, save_artifact
 from modeldiff_harness.artifacts.corpus import (
@@ -47,7 +52,12 @@ from modeldiff_harness.artifacts.difference import (
     SimpleControl,
     SimpleControls,
 )
-from modeldiff_harness.artifacts.estimates import Estimate, ShareComparison
+from modeldiff_harness.artifacts.estimates import (
+    Estimate,
+    Interval,
+    IntervalMethod,
+    ShareComparison,
+)
 from modeldiff_harness.artifacts.gate import (
     CheckVerdict,
     CriterionVerdict,
@@ -146,6 +156,11 @@ __all__ = [
     "SimpleControls",
     # benchmarks
     "BenchmarkRow",
+    "PairedCounts",
+    "ItemClusters",
+    "EffectSize",
+    "RerunNoise",
+    "UnpairedErrors",
     "BenchmarkItem",
     "BenchmarkResults",
     "ItemAlignment",
@@ -184,6 +199,8 @@ __all__ = [
     "OperatingPoint",
     # shared
     "Estimate",
+    "Interval",
+    "IntervalMethod",
     "ShareComparison",
     "load_artifact",
     "save_artifact",

@@ -10,11 +10,9 @@ from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.report.wording import ABSENT, number, on_unit_scale
 from modeldiff_harness.stats.power import (
-    binary_variance,
     elo_variance,
     items_for_margin,
     mde,
-    prompts_for_elo_margin,
     seeds_for_sign,
 )
 
@@ -131,6 +129,8 @@ def plan_decision(
                 f"a margin is given for {name!r}, which is not planned.",
                 hint=did_you_mean(name, names),
             )
+    if asked.discordance is not None and not 0 <= asked.discordance <= 1:
+        raise UsageError(f"the discordance is {asked.discordance:g}; it is a share of the items.")
     if not asked.elo_margin > 0:
         raise UsageError(f"the Elo margin is {asked.elo_margin:g}; it must be positive.")
     return DecisionPlan(
@@ -173,17 +173,15 @@ def _task(name: str, asked: PlanAsked, size: int | None, row: BenchmarkRow | Non
 
 def _variance(asked: PlanAsked, row: BenchmarkRow | None) -> tuple[float | None, str, float]:
     """Discordance, where it comes from, and the variance of one item's difference."""
+    # At no difference, which is what is planned for, the variance is the discordance.
     if asked.discordance is not None:
-        half = asked.discordance / 2.0
-        return asked.discordance, "option", binary_variance(half, half)
-    if row is not None and row.fixed is not None and row.broken is not None and row.n:
-        share = (row.fixed + row.broken) / row.n
-        if share > 0:
-            # At no difference, which is what is planned for, the variance is the discordance.
-            design_effect = 1.0
-            if row.n_clusters and row.se:
-                design_effect = max(1.0, row.se**2 * row.n / share)
-            return share, "run", share * design_effect
+        return asked.discordance, "option", asked.discordance
+    if row is not None and row.counts is not None and row.counts.n_discordant:
+        share = row.counts.n_discordant / row.n
+        design_effect = 1.0
+        if row.clusters is not None and row.se:
+            design_effect = max(1.0, row.se**2 * row.n / share)
+        return share, "run", share * design_effect
     if row is not None and row.se:
         return None, "run", row.n * row.se**2
     return DISCORDANCE, "assumed", DISCORDANCE
@@ -196,7 +194,7 @@ def _preference(asked: PlanAsked, run: Report | None) -> PreferencePlan:
         units = run.preferences.n_clusters or run.preferences.n_prompts
         if found is not None and found.se and units:
             variance, basis, n = units * found.se**2, "run", units
-    needed = prompts_for_elo_margin(asked.elo_margin, variance, asked.confidence, asked.power)
+    needed = items_for_margin(asked.elo_margin, variance, asked.confidence, asked.power)
     resolvable = mde(n, variance, asked.confidence, asked.power) if n else None
     return PreferencePlan(
         asked.elo_margin, needed, n, resolvable, basis, None if n is None else n >= needed

@@ -13,8 +13,7 @@
 | `effects` | effect sizes that travel between metrics |
 | `multiplicity` | false discovery rate, family-wise error, simultaneous intervals |
 | `power` | minimum detectable effect, items for a margin, Elo precision |
-| `counts` | shares, differences and ratios of counts, enrichment |
-| `label_nulls` | nulls and shrunken displays for categorised latents |
+| `counts` | shares, differences and ratios of counts |
 | `auroc` | area under the ROC curve with an interval that holds near 0 and 1 |
 | `blocks` | block jackknife for ratios of sums |
 | `logit` | grouped-intercept logistic regression with influence functions |

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from modeldiff_harness.artifacts import ItemClusters
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.gate.sample_size import DecisionPlan, PlanAsked, plan_decision, plan_section
-from modeldiff_harness.stats.power import elo_half_width, elo_variance, seeds_for_sign
+from modeldiff_harness.stats.power import seeds_for_sign
 from modeldiff_harness.testing.reports import sample_report
 
 
@@ -46,12 +47,12 @@ def test_a_run_gives_its_own_discordance_and_variances() -> None:
     plan = plan_decision(asked(), {}, report)
     by_name = {task.task: task for task in plan.tasks}
     row = {r.task: r for r in report.benchmarks.rows if r.primary}["gsm8k"]
-    share = (row.fixed + row.broken) / row.n
+    share = row.counts.n_discordant / row.n
     gsm = by_name["gsm8k"]
     assert (gsm.discordance, gsm.discordance_from, gsm.n_items) == (share, "run", row.n)
     z = stats.norm.ppf(0.95) + stats.norm.ppf(0.80)
     assert gsm.n_needed == math.ceil(z**2 * share / 0.02**2)
-    clustered = replace(row, n_clusters=300, se=2 * math.sqrt(share / row.n))
+    clustered = replace(row, clusters=ItemClusters(300, "doc"), se=2 * math.sqrt(share / row.n))
     rows = tuple(clustered if r is row else r for r in report.benchmarks.rows)
     wider = plan_decision(
         asked("gsm8k"), {}, replace(report, benchmarks=replace(report.benchmarks, rows=rows))
@@ -69,10 +70,6 @@ def test_a_run_gives_its_own_discordance_and_variances() -> None:
 def test_a_task_that_the_run_lacks_is_planned_by_assumption() -> None:
     plan = plan_decision(asked("gsm8k", "new"), {"new": 500}, sample_report())
     assert [task.discordance_from for task in plan.tasks] == ["run", "assumed"]
-
-
-def test_elo_variance_is_that_of_the_half_width() -> None:
-    assert 1.959964 * math.sqrt(elo_variance() / 400) == pytest.approx(elo_half_width(400))
 
 
 @pytest.mark.parametrize(("consistency", "alpha", "power"), [(0.9, 0.1, 0.8), (0.75, 0.05, 0.9)])
@@ -103,7 +100,7 @@ def test_seeds_that_always_agree_and_seeds_that_hardly_do() -> None:
         ({"elo_margin": -1.0}, "Elo margin"),
         ({"power": 1.0}, "power is 1.0"),
         ({"confidence": 0.0}, "confidence"),
-        ({"discordance": 1.5}, "discordant"),
+        ({"discordance": 1.5}, "share of the items"),
     ],
 )
 def test_bad_wishes_are_refused(change: dict, says: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from modeldiff_harness.artifacts import (
     AnswerFaults,
@@ -123,9 +123,17 @@ def pair_task(
                 _require_scored(task, pair, values, options)
             noise, remark = noise_floor(task, pair.filter, metric, values, replicates)
             notes += remark
-            higher = direction_of(baseline, metric, options.directions)
-            row = paired_row(baseline, candidate, pair, metric, result, values, rule, noise, higher)
-            rows.append(replace(row, primary=is_primary))
+            row = paired_row(
+                (baseline, candidate),
+                pair,
+                values,
+                result,
+                rule=rule,
+                noise=noise,
+                higher_is_better=direction_of(baseline, metric, options.directions),
+                primary=is_primary,
+            )
+            rows.append(row)
             notes += printed_notes(baseline, candidate, row)
         alignments.append(alignment_of(pair, n_left_out))
     if head is None:
