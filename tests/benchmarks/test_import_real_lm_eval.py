@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from modeldiff_harness.benchmarks.bench import bench_task, pair_runs
+from modeldiff_harness.benchmarks.bench import bench_task
+from modeldiff_harness.benchmarks.pairing.runs import pair_runs
 from modeldiff_harness.benchmarks.records import BenchModel, BenchSettings, TaskFolder
 from modeldiff_harness.benchmarks.tasks import TaskCatalog
 from modeldiff_harness.builtin import import_results_lm_eval

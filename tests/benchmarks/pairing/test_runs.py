@@ -23,10 +23,9 @@ from modeldiff_harness.artifacts import (
     load_artifact,
     save_artifact,
 )
-from modeldiff_harness.benchmarks.bench import keep_failure, pair_runs
+from modeldiff_harness.benchmarks.pairing.runs import pair_runs
 from modeldiff_harness.benchmarks.records import TaskRun
 from modeldiff_harness.contracts import Runtime
-from modeldiff_harness.errors import RunError
 
 MakeRun = Callable[..., TaskRun]
 RowsOf = Callable[..., list[dict[str, Any]]]
@@ -259,18 +258,6 @@ def test_an_unreadable_sample_file_is_named(
         stream.write("{half a row")
     results = pair_runs([runs[0]], [runs[1]], pair=("a", "b"), runtime=runtime)
     assert "samples.jsonl line 3 is not an lm-eval sample" in results.failures[0].reason
-
-
-def test_keep_failure_keeps_what_is_explained_and_nothing_else() -> None:
-    def explained() -> TaskRun:
-        raise RunError("the data are gone.", hint="Look again.")
-
-    def a_bug() -> TaskRun:
-        raise ZeroDivisionError
-
-    assert keep_failure("toy", explained) == TaskFailure("toy", "the data are gone. Look again.")
-    with pytest.raises(ZeroDivisionError):
-        keep_failure("toy", a_bug)
 
 
 def test_results_round_trip_and_keep_both_sample_files(
