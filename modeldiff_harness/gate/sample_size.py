@@ -17,9 +17,9 @@ from modeldiff_harness.stats.power import (
 
 __all__ = [
     "NeededSizes",
-    "SizeQuestion",
     "PromptSize",
     "SeedSize",
+    "SizeQuestion",
     "TaskSize",
     "needed_sizes",
 ]
@@ -114,8 +114,8 @@ def needed_sizes(
 ) -> NeededSizes:
     """Say what the asked decision needs; `run` gives measured discordances and variances.
 
-    `sizes`: task → items, where known.  Raises UsageError for margins that are not positive, a
-    task that the run does not have, or a margin of a task that is not asked for.
+    `sizes`: task → items, where known.  Raises UsageError for margins that are not positive or of
+    tasks that are not asked for, and for a discordance that is no share.
     """
     rows = _primary(run)
     names = asked.tasks or tuple(rows)

@@ -12,7 +12,7 @@ __all__ = ["render_sizes"]
 
 
 def render_sizes(sizes: NeededSizes) -> RenderedSection:
-    """Return the plan for readers."""
+    """Return the needed sizes for readers."""
     power = f"{100 * sizes.power:.0f} %"
     tables = []
     if sizes.tasks:

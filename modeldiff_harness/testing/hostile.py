@@ -21,15 +21,7 @@ PAYLOADS = (
     f"\u202e{MARK}\u2066\u200b\x00\x07\r[bold]rich[/bold]",
 )
 _KEYS = {
-    "capability",
-    "class_key",
-    "status",
-    "agreement",
-    "sign",
-    "level",
-    "kind",
-    "owner",
-    "rule",
+    *("capability", "class_key", "status", "agreement", "sign", "level", "kind", "owner", "rule"),
     "interval_method",
 }
 """Fields whose values come from the harness and select how things are shown."""
@@ -37,7 +29,8 @@ _KEYS = {
 
 def poisoned(report: Report) -> Report:
     """Return the report with payloads in every free text, one after the other."""
-    return _poison(report, "", iter_payloads())
+    made: Report = _poison(report, "", iter_payloads())
+    return made
 
 
 def iter_payloads() -> Iterator[str]:

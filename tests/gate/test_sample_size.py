@@ -18,9 +18,8 @@ from modeldiff_harness.testing.reports import sample_report
 
 
 def asked(*tasks: str, **change) -> SizeQuestion:
-    return SizeQuestion(
-        **{"tasks": tasks, "margin": 2.0, "margins": {}, "elo_margin": 20.0, **change}
-    )
+    defaults = {"margin": 2.0, "margins": {}, "elo_margin": 20.0}
+    return SizeQuestion(tasks, **{**defaults, **change})
 
 
 def test_items_needed_are_the_closed_form() -> None:
