@@ -156,16 +156,16 @@ def _task(name: str, asked: SizeQuestion, size: int | None, row: BenchmarkRow | 
         resolvable = scale * mde(n, variance, asked.confidence, asked.power)
         smallest = scale * mde(n, variance, 0.95, asked.power)
     return TaskSize(
-        name,
-        "points" if share or row is None else row.metric,
-        margin,
-        n,
-        discordance,
-        basis,
-        needed,
-        resolvable,
-        smallest,
-        None if n is None else n >= needed,
+        task=name,
+        unit="points" if share or row is None else row.metric,
+        margin=margin,
+        n_items=n,
+        discordance=discordance,
+        discordance_from=basis,
+        n_needed=needed,
+        resolvable=resolvable,
+        mde=smallest,
+        enough=None if n is None else n >= needed,
     )
 
 

@@ -138,7 +138,6 @@ def _from_draws(
         method="joint document bootstrap",
         confidence=confidence,
         n_clusters=None if n_units == n else n_units,
-        flags=("undefined_resamples",) if undefined else (),
     )
 
 

@@ -31,14 +31,6 @@ class RatioInterval:
 class ShareShift:
     """How a category's share of one model's items differs from its share of the other's."""
 
-    n_baseline: int
-    """Items of the baseline in the category."""
-    total_baseline: int
-    """All items of the baseline."""
-    n_candidate: int
-    """Items of the candidate in the category."""
-    total_candidate: int
-    """All items of the candidate."""
     difference: Estimate
     """Share of the candidate - share of the baseline, with Newcombe's interval."""
     p_value: float
@@ -143,7 +135,7 @@ def share_shift(
         ratio = Undetermined("too few", fewest, difference.estimate)
     else:
         ratio = score_ratio_interval(*table, confidence)
-    return ShareShift(*table, difference, fisher_p(*table), ratio)
+    return ShareShift(difference, fisher_p(*table), ratio)
 
 
 def fisher_p(n_baseline: int, total_baseline: int, n_candidate: int, total_candidate: int) -> float:

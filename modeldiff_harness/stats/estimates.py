@@ -80,8 +80,6 @@ class PairedEstimate:
     """Exact McNemar p beside the mid-p; binary metrics only."""
     counts: PairedCounts | None = None
     """Binary metrics only."""
-    flags: tuple[str, ...] = ()
-    """Short names of what a reader must know, such as `no_discordant_items`."""
 
     @property
     def variance_of_one_item(self) -> float:

@@ -83,7 +83,7 @@ def paired_binary(counts: PairedCounts, confidence: float = 0.95) -> PairedEstim
 
     Wald SE √(w/n), Bonett-Price interval, mid-p McNemar with the exact p beside it. When no item
     (or every item, all one way) is discordant the Wald SE is zero and the adjusted SE stands in
-    for it, flagged `adjusted_se`.
+    for it.
     """
     n = counts.n
     if n == 0:
@@ -91,9 +91,6 @@ def paired_binary(counts: PairedCounts, confidence: float = 0.95) -> PairedEstim
     delta = (counts.fixed - counts.broken) / n
     se = math.sqrt(max(0.0, discordance_variance(counts.fixed, counts.broken, n)) / n)
     lower, upper, adjusted_se = bonett_price_interval(counts.fixed, counts.broken, n, confidence)
-    flags = ["no_discordant_items"] if counts.fixed + counts.broken == 0 else []
-    if se == 0.0:
-        flags.append("adjusted_se")
     base, cand = (counts.both_right + counts.broken) / n, (counts.both_right + counts.fixed) / n
     return PairedEstimate(
         n=n,
@@ -110,7 +107,6 @@ def paired_binary(counts: PairedCounts, confidence: float = 0.95) -> PairedEstim
         unpaired_se=math.sqrt((base * (1 - base) + cand * (1 - cand)) / n),
         p_exact=mcnemar_exact_p(counts.fixed, counts.broken),
         counts=counts,
-        flags=tuple(flags),
     )
 
 
@@ -206,7 +202,6 @@ def _without_variation(
         confidence=confidence,
         n_clusters=n_clusters,
         counts=paired_counts(base, cand) if kind == "binary" else None,
-        flags=("no_discordant_items", "adjusted_se"),
     )
 
 
@@ -259,5 +254,4 @@ def _clustered(
         n_clusters=n_clusters,
         unpaired_se=_unpaired_se(base, cand),
         counts=paired_counts(base, cand) if kind == "binary" else None,
-        flags=("few_clusters",) if n_clusters < _FEW_CLUSTERS else (),
     )

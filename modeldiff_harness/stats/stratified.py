@@ -68,7 +68,6 @@ def stratified_difference(
         df=df,
         unpaired_se=_combined_unpaired(pairs),
         counts=_total([part.counts for part in determined]),
-        flags=tuple(sorted({flag for part in determined for flag in part.flags})),
     )
 
 
@@ -154,5 +153,4 @@ def crossed_difference(
         df=df,
         n_clusters=n_clusters,
         counts=paired_counts(base, cand) if is_binary(base, cand) else None,
-        flags=("few_clusters",) if n_clusters < 40 else (),
     )

@@ -86,8 +86,6 @@ def test_without_discordant_items_the_interval_keeps_a_width(n: int) -> None:
     assert result.p_value == 1
     assert result.lower < 0 < result.upper
     assert result.se > 0
-    assert "no_discordant_items" in result.flags
-    assert "adjusted_se" in result.flags
 
 
 def test_every_item_broken_keeps_a_width() -> None:
@@ -178,7 +176,6 @@ def test_few_clusters_use_the_cluster_bootstrap() -> None:
     right_now = (rng.random(100) < 0.5).astype(float)
     result = determined(paired_difference(right, right_now, clusters=cluster))
     assert result.method.startswith("cluster BCa")
-    assert "few_clusters" in result.flags
     assert result.counts is not None
     assert (result.counts.fixed - result.counts.broken) / 100 == pytest.approx(result.delta)
 

@@ -40,11 +40,11 @@ def pair_runs(
     """
     left, right = ({run.task: run for run in runs} for runs in (baseline_runs, candidate_runs))
     results = pair_measured(
-        {task: partial(measured_task, run) for task, run in left.items()},
-        {task: partial(measured_task, run) for task, run in right.items()},
+        {task: partial(_measured_task, run) for task, run in left.items()},
+        {task: partial(_measured_task, run) for task, run in right.items()},
         progress=runtime.progress,
         replicates={
-            task: tuple(partial(measured_task, run) for run in replicate_runs if run.task == task)
+            task: tuple(partial(_measured_task, run) for run in replicate_runs if run.task == task)
             for task in left
         },
         failures=failures,
@@ -73,7 +73,7 @@ def pair_runs(
     )
 
 
-def measured_task(run: TaskRun) -> MeasuredTask:
+def _measured_task(run: TaskRun) -> MeasuredTask:
     """Return a finished run with its samples, as pairing takes it."""
     printed = run.lm_eval_results["results"].get(run.task, {})
     return MeasuredTask(
