@@ -19,7 +19,7 @@ from modeldiff_harness.artifacts import (
     BenchmarkRow,
     Estimate,
     PairedCounts,
-    PreferencesSection,
+    PreferencesReport,
     Report,
 )
 from modeldiff_harness.gate.policy import Rule
@@ -202,7 +202,7 @@ def _pooled(parts: Sequence[Measured]) -> Measured:
     )
 
 
-def _preference(section: PreferencesSection, rule: Rule, confidence: float) -> Measured | Missing:
+def _preference(section: PreferencesReport, rule: Rule, confidence: float) -> Measured | Missing:
     if section.status != "measured":
         return Missing(f"preferences were not measured: {section.reason}")
     remarks = [
