@@ -29,8 +29,13 @@ from modeldiff_harness.artifacts.benchmarks import (
     BenchmarkItem,
     BenchmarkResults,
     BenchmarkRow,
+    EffectSize,
     ItemAlignment,
+    ItemClusters,
+    PairedCounts,
+    RerunNoise,
     TaskFailure,
+    UnpairedErrors,
 )
 from modeldiff_harness.artifacts.codec import load_artifact, save_artifact
 from modeldiff_harness.artifacts.corpus import (
@@ -48,7 +53,12 @@ from modeldiff_harness.artifacts.difference import (
     SimpleControl,
     SimpleControls,
 )
-from modeldiff_harness.artifacts.estimates import Estimate, ShareComparison
+from modeldiff_harness.artifacts.estimates import (
+    Estimate,
+    Interval,
+    IntervalMethod,
+    ShareComparison,
+)
 from modeldiff_harness.artifacts.gate import (
     CheckVerdict,
     CriterionVerdict,
@@ -149,6 +159,11 @@ __all__ = [
     "SimpleControls",
     # benchmarks
     "BenchmarkRow",
+    "PairedCounts",
+    "ItemClusters",
+    "EffectSize",
+    "RerunNoise",
+    "UnpairedErrors",
     "BenchmarkItem",
     "BenchmarkResults",
     "ItemAlignment",
@@ -187,6 +202,8 @@ __all__ = [
     "OperatingPoint",
     # shared
     "Estimate",
+    "Interval",
+    "IntervalMethod",
     "ShareComparison",
     "load_artifact",
     "save_artifact",

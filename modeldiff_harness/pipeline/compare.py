@@ -28,8 +28,8 @@ from modeldiff_harness.artifacts import (
     load_artifact,
     save_artifact,
 )
-from modeldiff_harness.benchmarks.bench import pair_measured
 from modeldiff_harness.benchmarks.importers import AUTO, import_results, keep_tasks
+from modeldiff_harness.benchmarks.pairing.measured import pair_measured
 from modeldiff_harness.benchmarks.pairing.task import PairingOptions
 from modeldiff_harness.clock import timestamp
 from modeldiff_harness.contracts import ReportSection

@@ -36,8 +36,12 @@ def test_a_missing_report_is_a_usage_error(tmp_path):
         ("{", "unreadable"),
         ("[]", "schema version None"),
         ('{"schema_version": 999}', "schema version 999"),
-        ('{"schema_version": 1, "pair": 3}', "damaged: pair must be a mapping, not 3"),
-        ('{"schema_version": 1}', "damaged: pair is missing"),
+        (
+            '{"schema_version": 1}',
+            "schema version 1, this program reads 2. Run the comparison again",
+        ),
+        ('{"schema_version": 2, "pair": 3}', "damaged: pair must be a mapping, not 3"),
+        ('{"schema_version": 2}', "damaged: pair is missing"),
     ],
 )
 def test_a_damaged_or_foreign_report_is_a_run_error(tmp_path, text, said):
@@ -134,6 +138,8 @@ def test_reading_a_report_imports_neither_torch_nor_pandas(report, tmp_path):
 def test_to_pandas_gives_a_row_each_and_empty_frames_for_what_was_not_run(report):
     frames = report.to_pandas()
     assert len(frames["benchmarks"]) == len(report.benchmarks.rows)
+    gsm8k = frames["benchmarks"].set_index("task").loc["gsm8k"]
+    assert (gsm8k["fixed"], gsm8k["broken"], gsm8k["n_replicates"]) == (73, 155, 0)
     assert frames["preferences"].set_index("part").loc["style_elo", "estimate"] == 33.0
     assert frames["latents"]["test_score.estimate"].max() == 0.94
     assert len(frames["difference_energy"]) == 3
