@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modeldiff_harness.cli.compare import compare_options, request_of
+from modeldiff_harness.cli.options import flags_given
 from modeldiff_harness.cli.printing import print_json, printable
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.store import default_data_folder, resolve_run_folder
@@ -87,11 +88,10 @@ def _results(first: str, candidate: Path | None, given: dict[str, Any]) -> Bench
 
     if candidate is not None:
         return comparing.compare(request_of(Path(first), candidate, given)).results
-    context = click.get_current_context()
-    for name in given:
-        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+    for name, flag in flags_given(click.get_current_context()).items():
+        if name in given:
             raise UsageError(
-                f"--{name} says how two results are paired; a run is paired already.",
+                f"{flag} says how two results are paired; a run is paired already.",
                 hint="Leave it out, or give two folders of results.",
             )
     return comparing.results_of_run(resolve_run_folder(default_data_folder(), first))
