@@ -12,7 +12,7 @@ from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.store import default_data_folder, write_atomically
 
 if TYPE_CHECKING:
-    from modeldiff_harness.history.gather import History
+    from modeldiff_harness.history.records import History
 
 __all__ = ["history"]
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from modeldiff_harness.artifacts import AnswerFaults, BenchmarkItem
+from modeldiff_harness.artifacts import BenchmarkItem
 from modeldiff_harness.artifacts.codec import to_plain
 from modeldiff_harness.benchmarks.flips import FlipList, FlippedTask
 from modeldiff_harness.report.render.markdown import escape_markdown
 from modeldiff_harness.report.render.plain_text import printable
-from modeldiff_harness.report.wording import ABSENT
+from modeldiff_harness.report.wording import ABSENT, FAULT_COLUMNS, fault_cells, filtered
 
 __all__ = ["flips_markdown", "flips_plain", "flips_text"]
 
 _FLIP_COLUMNS = ("change", "item", "prompt", "target", "baseline", "candidate")
-_FAULT_COLUMNS = ("task", "model", "answers", "not extracted", "empty", "truncated", "refused",
-                  "errors")  # fmt: skip
 _FAULTS = "Answers that say little"
 
 
@@ -33,8 +31,8 @@ def flips_text(found: FlipList, longest: int | None) -> str:
                 lines.append(f"    {name:<10} {shown}")
         lines.append("")
     if found.faults:
-        rows = [_FAULT_COLUMNS, *(_fault_cells(one) for one in found.faults)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(_FAULT_COLUMNS))]
+        rows = [FAULT_COLUMNS, *(tuple(map(printable, fault_cells(f))) for f in found.faults)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(FAULT_COLUMNS))]
         lines.append(f"{_FAULTS} ({ABSENT}: not recorded)")
         lines += [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -65,9 +63,9 @@ def flips_markdown(found: FlipList, longest: int | None) -> str:
             lines.append(f"| {' | '.join(shown)} |")
         lines.append("")
     if found.faults:
-        lines += [f"## {_FAULTS}", "", *_head(_FAULT_COLUMNS)]
+        lines += [f"## {_FAULTS}", "", *_head(FAULT_COLUMNS)]
         lines += [
-            f"| {' | '.join(escape_markdown(c) for c in _fault_cells(f))} |" for f in found.faults
+            f"| {' | '.join(escape_markdown(c) for c in fault_cells(f))} |" for f in found.faults
         ]
     return "\n".join(lines)
 
@@ -83,7 +81,7 @@ def flips_plain(found: FlipList) -> dict[str, Any]:
 
 
 def _headline(task: FlippedTask) -> str:
-    metric = task.metric if task.filter in ("", "none") else f"{task.metric}, {task.filter}"
+    metric = filtered(task.metric, task.filter)
     noise = ""
     if task.noise_flip_rate is not None:
         noise = f"; {task.noise_flip_rate:.1%} change between two runs of the baseline"
@@ -117,13 +115,6 @@ def _change(item: BenchmarkItem) -> str:
     if {item.baseline, item.candidate} <= {0.0, 1.0}:
         return ""
     return f"  {item.baseline:.4g} → {item.candidate:.4g}"
-
-
-def _fault_cells(one: AnswerFaults) -> tuple[str, ...]:
-    task = one.task if one.filter in ("", "none") else f"{one.task}, {one.filter}"
-    counts = (one.n_not_extracted, one.n_empty, one.n_truncated, one.n_refused, one.n_errors)
-    shown = [ABSENT if count is None else f"{count:,}" for count in counts]
-    return (printable(task), one.model, f"{one.n:,}", *shown)
 
 
 def _head(columns: tuple[str, ...]) -> list[str]:

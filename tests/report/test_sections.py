@@ -15,7 +15,8 @@ from modeldiff_harness.contracts import Component, RenderedSection
 from modeldiff_harness.hookspecs import hookimpl
 from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.report.render.sections import render_sections
-from modeldiff_harness.report.sections.latents import ROWS_SHOWN, short_names
+from modeldiff_harness.report.sections.dictionary_tables import short_names
+from modeldiff_harness.report.sections.latents import ROWS_SHOWN
 from modeldiff_harness.testing.reports import assemble_report
 
 SECTIONS = load_registry().sections()
