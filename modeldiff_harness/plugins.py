@@ -32,6 +32,7 @@ from modeldiff_harness.contracts import (
     TrainStepEvent,
 )
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
+from modeldiff_harness.source import source_digest
 
 __all__ = [
     "Broken",
@@ -39,7 +40,6 @@ __all__ = [
     "Registered",
     "Registry",
     "load_registry",
-    "own_source_is_editable",
 ]
 
 log = logging.getLogger(__name__)
@@ -291,16 +291,12 @@ def _is_editable(entry: importlib.metadata.EntryPoint) -> bool:
 
 
 def _source_digest(registered: Registered) -> str:
-    """Return a digest of the factory's module, or of its whole package for other distributions.
-
-    The harness's own stages name the modules they rest on themselves (pipeline), so that editing
-    one component does not make every stored object stale.
-    """
+    """Return a digest of what the factory can bring in, or of its package for strangers."""
     factory = registered.component.factory
     name = factory.partition(":")[0] if isinstance(factory, str) else factory.__module__
-    if registered.distribution != OWN_DISTRIBUTION:
-        name = name.split(".")[0]
-    return _module_digest(name)
+    if registered.distribution == OWN_DISTRIBUTION:
+        return source_digest((name,))
+    return _module_digest(name.split(".")[0])
 
 
 @cache
@@ -315,12 +311,6 @@ def _module_digest(name: str) -> str:
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def own_source_is_editable() -> bool:
-    """Say whether the harness itself runs from an editable install."""
-    own = [e for e in _entry_points() if e.dist and e.dist.name == OWN_DISTRIBUTION]
-    return bool(own) and _is_editable(own[0])
 
 
 def _import_factory(factory: str | Callable[..., Any]) -> Callable[..., Any]:
