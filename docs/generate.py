@@ -22,7 +22,7 @@ from modeldiff_harness.builtin import mdh_components
 from modeldiff_harness.builtin.batchtopk import BatchTopKConfig
 from modeldiff_harness.builtin.l1 import L1Config
 from modeldiff_harness.cli import cli
-from modeldiff_harness.cli.options import _PLACES
+from modeldiff_harness.cli.options import RUN_OPTIONS
 from modeldiff_harness.config import RunConfig
 from modeldiff_harness.demo.plugin import mdh_components as demo_components
 from modeldiff_harness.presets import PRESETS
@@ -31,6 +31,9 @@ from modeldiff_harness.typed_json import field_docs, json_schema
 DOCS = Path(__file__).parent
 NOTES = yaml.safe_load((DOCS / "generate_notes.yaml").read_text(encoding="utf-8"))
 """Words that stand nowhere in the code: introductions, kinds, examples of hooks, bare flags."""
+
+_KEYS = {option.name: option.keys for option in RUN_OPTIONS}
+"""Option of a run → the configuration keys that it sets."""
 
 _MADE = "This page is made from the code by `python docs/generate.py`; a test keeps it current."
 
@@ -93,12 +96,14 @@ def _options(params: list[click.Parameter], *, with_keys: bool) -> list[str]:
         name = "`, `".join(names)
         flag = isinstance(param, click.Option) and param.is_flag
         takes = "" if flag else _cell(param.make_metavar(click.Context(cli)))
-        section, key = _PLACES.get(param.name or "", (None, ""))
-        place = f"{section}.{key}" if section else key
-        given = getattr(param, "help", None) or NOTES["settings"].get(place)
+        keys = _KEYS.get(param.name or "", ())
+        given = getattr(param, "help", None) or next(
+            (NOTES["settings"][key] for key in keys if key in NOTES["settings"]), None
+        )
         meaning = given or NOTES["options"].get(param.name, "")
         cells = [f"`{name}`", takes and f"`{takes}`", _cell(meaning)]
-        lines.append(f"| {' | '.join(cells + ([place and f'`{place}`'] if with_keys else []))} |")
+        cells += [", ".join(f"`{key}`" for key in keys)] if with_keys else []
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

@@ -26,7 +26,6 @@ from modeldiff_harness.cli.history import history
 from modeldiff_harness.cli.models import models
 from modeldiff_harness.cli.plan import plan
 from modeldiff_harness.cli.plugins import plugins
-from modeldiff_harness.cli.printing import printable
 from modeldiff_harness.cli.quiet import quiet_libraries
 from modeldiff_harness.cli.rank import rank
 from modeldiff_harness.cli.report import report
@@ -35,6 +34,7 @@ from modeldiff_harness.cli.stages import stage_commands
 from modeldiff_harness.cli.store import gc, verify
 from modeldiff_harness.cli.tasks import tasks
 from modeldiff_harness.errors import MdhError, UsageError
+from modeldiff_harness.report.render.plain_text import printable
 from modeldiff_harness.store import DISK_ERRORS, DISK_HINT, default_store_folder
 
 __all__ = ["cli", "main"]
