@@ -123,12 +123,13 @@ def compare(
     (details). The report has the schema of `mdh evaluate`; every delta is candidate − baseline.
     """
     from modeldiff_harness.pipeline import compare as comparing
+    from modeldiff_harness.plugins import load_registry
 
     request = request_of(baseline, candidate, given)
     found = comparing.compare(
         request, command=shlex.join(["mdh", *sys.argv[1:]]), progress=console_progress()
     )
-    sections = comparing.report_sections()
+    sections = load_registry().sections()
     if output_path is not None:
         comparing.write_comparison(found, output_path, sections)
     print_comparison(found.report, sections, output_format, output_path)

@@ -271,10 +271,7 @@ class Session:
                 provenance=self.record.provenance(stages),
             )
         )
-        sections = [
-            self.context.registry.choose("report_section", found.component.name).build()
-            for found in self.context.registry.all("report_section")
-        ]
+        sections = self.context.registry.sections()
         _write(report, folder, sections)
         if output_path is not None:
             self._export(report, sections, output_path, benchmarks)
