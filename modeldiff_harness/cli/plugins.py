@@ -1,4 +1,4 @@
-"""`mdh plugins`: what is installed, from where, and what is broken; `mdh plugins new` begins one."""
+"""`mdh plugins`: what is installed and what is broken; `mdh plugins new` begins a plugin."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class Corpus(Protocol):
         ...
 
     def fingerprint(self) -> Mapping[str, Any]:
-        """Return plain data that say which documents will come: digests of files, an id, a revision.
+        """Return plain data that say which documents will come: digests of files, a revision.
 
         It enters the store key in place of the documents, so two corpora of one fingerprint give
         the same documents.  Reads no network and builds no document: `--plan` asks for it.

@@ -41,10 +41,13 @@ class _Origin:
         return Broken(self.plugin, self.distribution, " ".join(error.split()))
 
 
-def load_registry(extra_plugins: Mapping[str, Any] | None = None) -> Registry:
+def load_registry(
+    extra_plugins: Mapping[str, Any] | None = None, *, installed: bool = True
+) -> Registry:
     """Load every installed plugin and `extra_plugins` (name → module or object; for tests).
 
-    Raises nothing: what cannot be used is in `broken`.
+    `installed=False` leaves the installed ones out.  Raises nothing: what cannot be used is in
+    `broken`.
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -63,7 +66,7 @@ def load_registry(extra_plugins: Mapping[str, Any] | None = None) -> Registry:
         for found in _offered(manager, origin):
             (broken if isinstance(found, Broken) else registered).append(found)  # type: ignore[arg-type]
 
-    for entry in _entry_points():
+    for entry in _entry_points() if installed else ():
         distribution = entry.dist.name if entry.dist else "unknown"
         version = entry.dist.version if entry.dist else "0"
         name = entry.name if entry.name not in distributions else f"{entry.name}@{distribution}"

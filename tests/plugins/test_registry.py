@@ -130,7 +130,7 @@ def test_a_section_that_cannot_be_built_is_shown_as_failed_and_costs_no_other():
 
     registry = kernel.load_registry({"lines": plugin(section("mine", broken))})
     *others, last = render_sections(sample_report(), registry.sections())
-    assert [found.key for found in others][0] == "summary"
+    assert others[0].key == "summary"
     assert (last.key, "no such font" in last.paragraphs[0]) == ("mine", True)
 
 
