@@ -137,7 +137,7 @@ def results(name: str, folder: Path) -> Needs:
 
 
 def documents(name: str, folder: Path) -> Needs:
-    path = folder / f"documents.{dict(text='txt').get(name, name)}"
+    path = folder / f"documents.{'txt' if name == 'text' else name}"
     rows = [{"doc_id": f"d{n}", "text": f"Text number {n}."} for n in range(4)]
     if name == "parquet":
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from modeldiff_harness.artifacts import PreferencePrompt
 from modeldiff_harness.contracts import AnswerPair, Judge, Judgment
@@ -69,7 +70,7 @@ def sample_pairs() -> list[AnswerPair]:
         PreferencePrompt("checked", "Name a year.", "factual_verification", checks=(digits,)),
     ]
     answers = [("Hello.", "Hello, dear reader."), ("In 1969.", "Long ago."), ("same", "same"),
-               ("", "something"), ("", ""), *zip(PAYLOADS, PAYLOADS[1:], strict=False)]  # fmt: skip
+               ("", "something"), ("", ""), *pairwise(PAYLOADS)]  # fmt: skip
     return [
         AnswerPair(replace(prompt, prompt_id=f"{prompt.prompt_id}-{n}"), "left", a, "right", b)
         for prompt in prompts

@@ -48,7 +48,7 @@ def check_labeler(
 
 
 def sample_evidence() -> list[LatentEvidence]:
-    """Return what a labeler may see: a clear latent, a silent one, a template one, a hostile one."""
+    """Return what a labeler may see: latents clear, silent, of the template, hostile."""
     capabilities = ("refusal", "math_reasoning", "translation")
 
     def evidence(

@@ -56,9 +56,7 @@ def _check_task(subject: Subject, task: MeasuredTask) -> None:
         right = isinstance(sample, TaskSample)
         subject.require("results", right, f"{where}: {sample!r:.80} is no TaskSample")
         numbers = all(isinstance(v, int | float) for v in sample.values.values())
-        subject.require(
-            "results", numbers, f"{where}: a value of item {sample.doc_id} is no number"
-        )
+        subject.require("results", numbers, f"{where}: values of {sample.doc_id} are no numbers")
         keys.add((sample.key, sample.filter, sample.repeat))
     subject.require("results", len(keys) == len(samples), f"{where}: an item stands there twice")
     measured = any(sample.values or sample.parts for sample in samples)

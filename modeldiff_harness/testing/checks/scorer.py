@@ -102,8 +102,9 @@ def _pass() -> tuple[TrainedDictionary, TokenisedCorpus, list[ScoreContext]]:
 
 
 def _bytes(context: ScoreContext) -> bytes:
+    codes = context.codes
     tensors = (*context.acts, *context.reconstructions, *context.errors, context.rows_T,
-               context.codes.token_N, context.codes.latent_N, context.codes.activation_N)  # fmt: skip
+               codes.token_N, codes.latent_N, codes.activation_N)  # fmt: skip
     return b"".join(tensor.numpy().tobytes() for tensor in tensors)
 
 

@@ -28,7 +28,7 @@ def check_section(
     report: Report | None = None,
     name: str | None = None,
 ) -> None:
-    """Check a section on `report` (default: a sample), on its hostile twin and with no arm measured.
+    """Check a section on `report` (default: a sample), its hostile twin and with no arm measured.
 
     order: a number; rendered: a RenderedSection or None, all text, tables rectangular; empty:
     it bears arms that were not measured; reading: the report is left as it was; figures: SVG that

@@ -33,8 +33,8 @@ def check_source(
     batches: views are models × sites, every kept token comes once and in corpus order, with its
     document, finite and as wide as its view; determinism; resume: from the state after any batch,
     sent through JSON, another instance goes on to the same bits; empty: nothing for a corpus that
-    keeps no token; sites: one that no model has is a UsageError.  `batch_tokens` must cut the corpus
-    into three batches or more.  Raises CheckFailed.
+    keeps no token; sites: one that no model has is a UsageError.  `batch_tokens` must cut the
+    corpus into three batches or more.  Raises CheckFailed.
     """
     subject = Subject("activation_source", factory, name)
     config = PlantedConfig()
