@@ -52,20 +52,20 @@ def plugins(context: click.Context, as_json: bool, kind: str | None) -> None:
 
 @plugins.command(short_help="Begin a plugin: a distribution with its tests.")
 @click.argument("kind")
-@click.argument("name")
+@click.argument("component", metavar="NAME")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder to write; default: mdh-NAME here.",
 )
-def new(kind: str, name: str, output: Path | None) -> None:
+def new(kind: str, component: str, output: Path | None) -> None:
     """Write an installable distribution with one component of KIND, called NAME, and its tests.
 
     The tests run the check of the kind and pass at once; then put your own code in.
     """
     from modeldiff_harness.plugins.new import new_plugin, write_plugin
 
-    plugin = new_plugin(kind, name)
+    plugin = new_plugin(kind, component)
     folder = output or Path(plugin.distribution)
     write_plugin(plugin, folder)
     click.echo(f"{folder}\n  python -m pytest {folder}\n  pip install --editable {folder}")

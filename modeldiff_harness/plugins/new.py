@@ -23,8 +23,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 _SUFFIX = "-tpl"
 _OPTIONS: Mapping[str, str] = {
     "corpus": '{"language": "en"}',
-    "dictionary_learner": '{"n_latents": 256, "k": 8, "steps": 200, "batch_tokens": 512, '
-    '"seed": 0}',
+    "dictionary_learner": '{"n_latents": 256, "k": 8, "steps": 200, "batch_tokens": 512}',
     "judge": '{"margin": 0}',
 }
 """Kind → the options that its template's `create` has, as the registration writes them."""
