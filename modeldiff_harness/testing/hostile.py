@@ -26,7 +26,8 @@ _KEYS = {"capability", "class_key", "status", "agreement", "sign", "level", "kin
 
 def poisoned(report: Report) -> Report:
     """Return the report with payloads in every free text, one after the other."""
-    return _poison(report, "", iter_payloads())
+    hostile: Report = _poison(report, "", iter_payloads())
+    return hostile
 
 
 def iter_payloads() -> Iterator[str]:

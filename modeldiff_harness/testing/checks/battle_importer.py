@@ -35,7 +35,8 @@ def check_battle_importer(
     importer = subject.make()
 
     def battles_of(junk: Path) -> Sequence[Battle]:
-        return importer.read(junk)[0]
+        battles: Sequence[Battle] = importer.read(junk)[0]
+        return battles
 
     with left_as_it_was(subject, path):
         told = importer.recognises if recognises else lambda junk: junk == path

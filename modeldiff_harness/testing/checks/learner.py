@@ -6,6 +6,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def check_learner(
             folder, steps = root / f"cut-{number}", list[int]()
             _stop(subject, fit, folder, events[number].step)
             with subject.rule("resume"):
-                resumed = fit(folder, lambda event, steps=steps: steps.append(event.step))
+                resumed = fit(folder, partial(_note, steps))
             began_anew = steps and steps[0] <= events[0].step
             subject.require("resume", not began_anew, "it begins anew instead of going on")
             subject.require("resume", _same(whole, resumed), "it goes on to another dictionary")
@@ -95,6 +96,10 @@ def check_learner(
 _PLANTED = PlantedConfig(
     n_shared=8, n_exclusive=1, n_shrunk=1, n_twins=1, n_rotated=1, widths=(16, 16), n_prompts=60
 )
+
+
+def _note(steps: list[int], event: TrainStepEvent) -> None:
+    steps.append(event.step)
 
 
 def _ignore(_event: TrainStepEvent) -> None:
