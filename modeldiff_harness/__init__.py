@@ -53,7 +53,7 @@ __all__ = [
     "ItemAlignment", "AnswerFaults", "TaskFailure", "TaskSample", "MeasuredTask",
     "ImportedResults", "PreferencePrompt", "Answer", "Answers", "Battle", "Battles",
     "StyleEffect", "PreferenceCategory", "PreferenceDeltas", "Report", "PairReport",
-    "BenchmarksSection", "PreferencesSection", "LatentsSection", "DictionaryReport",
+    "BenchmarksReport", "PreferencesReport", "LatentsReport", "DictionaryReport",
     "LatentReport", "CapabilityRow", "Lens", "Provenance", "StageRecord", "Verdict",
     "CriterionVerdict", "CheckVerdict", "WaiverUse", "PolicyChange", "OperatingPoint",
     "Estimate", "ShareComparison", "load_artifact", "save_artifact",

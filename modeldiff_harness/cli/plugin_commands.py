@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -49,7 +50,8 @@ def _fault(before: dict[click.Group, dict[str, click.Command]]) -> str:
                 return f"removes the command {name!r}"
             if group.commands[name] is not command:
                 return f"replaces the command {name!r}"
-        for name, command in group.commands.items():
+        added: dict[str, Any] = dict(group.commands)
+        for name, command in added.items():
             if not isinstance(command, click.Command):
                 return f"adds {name!r}, which is no command"
     return ""

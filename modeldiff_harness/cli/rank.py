@@ -12,7 +12,7 @@ from modeldiff_harness.cli.options import ListCommand, key_values, run_options
 from modeldiff_harness.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from modeldiff_harness.artifacts import Battles, PreferencesSection
+    from modeldiff_harness.artifacts import Battles, PreferencesReport
     from modeldiff_harness.plugins import Registry
 
 __all__ = ["rank"]
@@ -92,13 +92,13 @@ def rank(files: tuple[Path, ...], store: Path | None, **given: Any) -> None:
     _show(section, own)
 
 
-def _ranked(files: Sequence[Path], own: Mapping[str, Any]) -> PreferencesSection:
+def _ranked(files: Sequence[Path], own: Mapping[str, Any]) -> PreferencesReport:
     from modeldiff_harness.cli.progress import console_progress
     from modeldiff_harness.contracts import Runtime
     from modeldiff_harness.plugins import load_registry
     from modeldiff_harness.preferences.coefficients import read_style_coefficients
     from modeldiff_harness.preferences.rank import rank as rank_battles
-    from modeldiff_harness.report.build.preferences import preferences_section
+    from modeldiff_harness.report.build.preferences import preferences_report
 
     registry = load_registry()
     name = own["feature_set"] or "lmarena-v1"
@@ -117,7 +117,7 @@ def _ranked(files: Sequence[Path], own: Mapping[str, Any]) -> PreferencesSection
         pair_only=bool(own["pair_only"]),
         runtime=Runtime(progress=console_progress()),
     )
-    section = preferences_section(found)
+    section = preferences_report(found)
     if own["category"]:
         from dataclasses import replace
 
@@ -187,7 +187,7 @@ def _pair(battles: Battles, own: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def _show(section: PreferencesSection, own: Mapping[str, Any]) -> None:
+def _show(section: PreferencesReport, own: Mapping[str, Any]) -> None:
     from modeldiff_harness.artifacts.codec import to_plain
     from modeldiff_harness.cli.printing import json_text, show_section
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from modeldiff_harness.artifacts import CheckVerdict, CriterionVerdict, PreferencesSection, Report
+from modeldiff_harness.artifacts import CheckVerdict, CriterionVerdict, PreferencesReport, Report
 from modeldiff_harness.artifacts.gate import Outcome
 from modeldiff_harness.gate.measure import Measured, Missing
 from modeldiff_harness.gate.policy import Checks, Rule
@@ -81,7 +81,7 @@ def check_report(
     return tuple(made)
 
 
-def missing_rate(section: PreferencesSection) -> float:
+def missing_rate(section: PreferencesReport) -> float:
     """Return the share of judgments that were refused, truncated, unparsed or failed."""
     n = section.n_battles + section.n_invalid
     return section.n_invalid / n if n else 0.0

@@ -5,7 +5,7 @@ loading.py    entry points → registry; what is broken becomes a row, never an 
 new.py        `mdh plugins new`: a distribution to start from, of every kind
 """
 
-from modeldiff_harness.plugins.loading import load_registry, own_source_is_editable
+from modeldiff_harness.plugins.loading import load_registry
 from modeldiff_harness.plugins.registry import (
     OWN_DISTRIBUTION,
     Broken,
@@ -21,5 +21,4 @@ __all__ = [
     "Registered",
     "Registry",
     "load_registry",
-    "own_source_is_editable",
 ]

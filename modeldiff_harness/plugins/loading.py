@@ -19,9 +19,9 @@ import pluggy
 from modeldiff_harness import hookspecs
 from modeldiff_harness.contracts import API_VERSION, KINDS, Component
 from modeldiff_harness.errors import did_you_mean
-from modeldiff_harness.plugins.registry import OWN_DISTRIBUTION, Broken, Registered, Registry
+from modeldiff_harness.plugins.registry import Broken, Registered, Registry
 
-__all__ = ["load_registry", "own_source_is_editable"]
+__all__ = ["load_registry"]
 
 _HOOKS = tuple(name for name in dir(hookspecs) if name.startswith("mdh_"))
 
@@ -84,12 +84,6 @@ def load_registry(
     return Registry(manager, registered, [*broken, *_clashes(registered)], distributions)
 
 
-def own_source_is_editable() -> bool:
-    """Say whether the harness itself runs from an editable install."""
-    own = [e for e in _entry_points() if e.dist and e.dist.name == OWN_DISTRIBUTION]
-    return bool(own) and _is_editable(own[0])
-
-
 def _entry_points() -> list[importlib.metadata.EntryPoint]:
     found = importlib.metadata.entry_points(group=hookspecs.PROJECT)
     unique = {(e.name, e.value): e for e in found}
@@ -146,10 +140,11 @@ def _offered(manager: pluggy.PluginManager, origin: _Origin) -> Iterator[Registe
                 )
 
 
-def _fault(component: Any) -> str | None:
-    """Say why `component` cannot be used, if it cannot."""
-    if not isinstance(component, Component):
-        return f"mdh_components: offers {component!r}, which is no Component"
+def _fault(offered: Any) -> str | None:
+    """Say why what a plugin offered cannot be used, if it cannot."""
+    if not isinstance(offered, Component):
+        return f"mdh_components: offers {offered!r}, which is no Component"
+    component: Any = offered  # a stranger's fields may hold anything
     if not isinstance(component.name, str) or not component.name:
         return f"a {component.kind} has the name {component.name!r}"
     what = f"{component.kind} {component.name!r}"

@@ -23,6 +23,7 @@ from modeldiff_harness.contracts import (
     TrainStepEvent,
 )
 from modeldiff_harness.errors import MdhError, RunError, UsageError, did_you_mean
+from modeldiff_harness.source import source_digest
 
 __all__ = ["OWN_DISTRIBUTION", "Broken", "ComponentChoice", "Registered", "Registry"]
 
@@ -202,16 +203,12 @@ class Registry:
 
 
 def _source_digest(registered: Registered) -> str:
-    """Return a digest of the factory's module, or of its whole package for other distributions.
-
-    The harness's own stages name the modules they rest on themselves (pipeline), so that editing
-    one component does not make every stored object stale.
-    """
+    """Return a digest of what the factory can bring in, or of its package for strangers."""
     factory = registered.component.factory
     name = factory.partition(":")[0] if isinstance(factory, str) else factory.__module__
-    if registered.distribution != OWN_DISTRIBUTION:
-        name = name.split(".")[0]
-    return _module_digest(name)
+    if registered.distribution == OWN_DISTRIBUTION:
+        return source_digest((name,))
+    return _module_digest(name.split(".")[0])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modeldiff_harness.artifacts import BenchmarkRow, Estimate, PreferencesSection, ProfileRow
+from modeldiff_harness.artifacts import BenchmarkRow, Estimate, PreferencesReport, ProfileRow
 from modeldiff_harness.contracts import Figure
 from modeldiff_harness.report import svg
 from modeldiff_harness.report.wording import (
@@ -91,7 +91,7 @@ def share_chart(rows: Sequence[ProfileRow]) -> Figure | None:
     return _interval_plot(title, lines, digits=2)
 
 
-def preference_bar(section: PreferencesSection) -> Figure | None:
+def preference_bar(section: PreferencesReport) -> Figure | None:
     """Return raw Elo and its parts as bars with intervals, or None without an estimate."""
     parts: tuple[tuple[str, Estimate | None, str], ...] = (
         ("raw", section.raw_elo, "raw"),

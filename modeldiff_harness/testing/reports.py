@@ -8,7 +8,7 @@ from modeldiff_harness.artifacts import (
     OWNERS,
     BenchmarkItem,
     BenchmarkRow,
-    BenchmarksSection,
+    BenchmarksReport,
     CapabilityProfile,
     ComparabilityCheck,
     DictionaryQuality,
@@ -17,11 +17,11 @@ from modeldiff_harness.artifacts import (
     EnergyRow,
     Estimate,
     LatentReport,
-    LatentsSection,
+    LatentsReport,
     ModelIdentity,
     PairReport,
     PreferenceCategory,
-    PreferencesSection,
+    PreferencesReport,
     ProfileRow,
     Provenance,
     Report,
@@ -46,7 +46,7 @@ def sample_report() -> Report:
 
 
 def assemble_report(
-    benchmarks: BenchmarksSection, preferences: PreferencesSection, latents: LatentsSection
+    benchmarks: BenchmarksReport, preferences: PreferencesReport, latents: LatentsReport
 ) -> Report:
     """Return a report of these arms, with the summary and capabilities that follow from them."""
     return Report(
@@ -119,7 +119,7 @@ def _row(
     )
 
 
-def _benchmarks() -> BenchmarksSection:
+def _benchmarks() -> BenchmarksReport:
     rows = (
         _row("gsm8k", "math_reasoning", 1319, 73, 155, 0.612, 0.0004),
         _row("mdh_refusal", "refusal", 240, 61, 4, 0.350, 0.0002),
@@ -165,13 +165,13 @@ def _benchmarks() -> BenchmarksSection:
         )
         for n in range(6)
     )
-    return BenchmarksSection(
+    return BenchmarksReport(
         "measured", rows=(*rows, perplexity, secondary), gateable=True, flipped=flipped
     )
 
 
-def _preferences() -> PreferencesSection:
-    return PreferencesSection(
+def _preferences() -> PreferencesReport:
+    return PreferencesReport(
         "measured",
         judge="verifiable",
         judge_kind="verifiable",
@@ -209,7 +209,7 @@ def _category(key: str, n: int, elo: float, half: float, q: float) -> Preference
     return PreferenceCategory(key, n, n, 0.3, raw, substance, q, few=n < 100)
 
 
-def _latents() -> LatentsSection:
+def _latents() -> LatentsReport:
     dictionaries = tuple(
         _dictionary(f"via-base/{BASE}+{model}/resid_post.15#r0", model, role)
         for model, role in ((BASELINE, "baseline"), (CANDIDATE, "candidate"))
@@ -226,7 +226,7 @@ def _latents() -> LatentsSection:
         for n, found in enumerate(names)
     )
     decoy = replace(latents[-1], id=500, owner="shared", owners={"above_null": "shared"}, rank=0)
-    return LatentsSection(
+    return LatentsReport(
         "measured",
         rule="above_null",
         dictionaries=dictionaries,

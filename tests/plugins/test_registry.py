@@ -17,7 +17,7 @@ from modeldiff_harness.contracts import (
 from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.hookspecs import hookimpl
 from modeldiff_harness.plugins.registry import import_factory
-from modeldiff_harness.report.sections.builtin import render_sections
+from modeldiff_harness.report.render.sections import render_sections
 from modeldiff_harness.testing.reports import sample_report
 
 

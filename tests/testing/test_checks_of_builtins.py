@@ -38,7 +38,11 @@ from modeldiff_harness.testing.result_files import (
 from modeldiff_harness.testing.tiny_models import TINY_TEMPLATE
 
 REGISTRY = load_registry()
-INSTALLED = [(r.component.kind, r.component.name) for r in REGISTRY.registered]
+INSTALLED = [
+    (r.component.kind, r.component.name)
+    for r in REGISTRY.registered
+    if r.component.name != "hub"  # its documents come over the network: tests/corpora fakes them
+]
 SMALL = {"n_latents": 24, "k": 3, "steps": 12, "batch_tokens": 64, "log_every": 1,
          "checkpoint_every_seconds": 0.0}  # fmt: skip
 """Learners train in a second and checkpoint at every step."""
@@ -174,22 +178,7 @@ def test_every_kind_has_a_check() -> None:
     assert set(CHECKS) == set(KINDS)
 
 
-def parameters() -> list[Any]:
-    return [
-        pytest.param(
-            kind,
-            name,
-            id=f"{kind}-{name}",
-            marks=pytest.mark.xfail(strict=True, reason="describes itself by its documents yet")
-            if kind == "corpus"
-            else (),
-        )
-        for kind, name in INSTALLED
-        if name != "hub"  # its documents come over the network: tests/corpora reads it from a fake
-    ]
-
-
-@pytest.mark.parametrize(("kind", "name"), parameters())
+@pytest.mark.parametrize(("kind", "name"), INSTALLED, ids=[f"{k}-{n}" for k, n in INSTALLED])
 def test_an_installed_component_passes_the_check_of_its_kind(
     kind: str, name: str, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modeldiff_harness.artifacts import Estimate, PreferencesSection, Report
+from modeldiff_harness.artifacts import Estimate, PreferencesReport, Report
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.preferences.flags import describe_flag
 from modeldiff_harness.report.figures import preference_bar
@@ -17,7 +17,7 @@ from modeldiff_harness.report.wording import (
     with_interval,
 )
 
-__all__ = ["render", "render_preferences"]
+__all__ = ["PreferencesSection", "render_preferences"]
 
 _CHOICES = {
     "both_bad_dropped": "votes that both are bad dropped",
@@ -27,12 +27,17 @@ _CHOICES = {
 }
 
 
-def render(report: Report) -> RenderedSection:
-    """Return the split in Elo, the style features, the capabilities and the flags."""
-    return render_preferences(report.preferences, "Preferences")
+class PreferencesSection:
+    """Raw = substance + style + dispersion, in Elo."""
+
+    name, order = "preferences", 400
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return the split in Elo, the style features, the capabilities and the flags."""
+        return render_preferences(report.preferences, "Preferences")
 
 
-def render_preferences(section: PreferencesSection, title: str) -> RenderedSection:
+def render_preferences(section: PreferencesReport, title: str) -> RenderedSection:
     """Return the section of one pair's preferences under `title`."""
     if section.status != "measured":
         text = (f"Not measured: {ended(section.reason)}",)
@@ -64,7 +69,7 @@ def render_preferences(section: PreferencesSection, title: str) -> RenderedSecti
     )
 
 
-def _text(section: PreferencesSection) -> tuple[str, ...]:
+def _text(section: PreferencesReport) -> tuple[str, ...]:
     among = ""
     if section.n_models > 2:
         among = f" of {section.n_models} models, {section.n_direct:,} between these two,"
@@ -88,7 +93,7 @@ def _text(section: PreferencesSection) -> tuple[str, ...]:
     return tuple(text for text in (section.sentence, facts, *flags, gate) if text)
 
 
-def _split(section: PreferencesSection) -> ReportTable:
+def _split(section: PreferencesReport) -> ReportTable:
     parts = (
         ("raw", section.raw_elo, section.raw_points),
         ("substance", section.substance_elo, section.substance_points),
@@ -110,7 +115,7 @@ def _points(part: Estimate | None) -> str:
     return "" if part is None else with_interval(part, 1)
 
 
-def _sensitivity(section: PreferencesSection) -> ReportTable:
+def _sensitivity(section: PreferencesReport) -> ReportTable:
     rows = tuple(
         (
             _CHOICES.get(name, name.replace("_", " ")),
@@ -129,7 +134,7 @@ def _tone(part: Estimate | None) -> str:
     return "good" if part.lower > 0 else "bad" if part.upper < 0 else ""
 
 
-def _features(section: PreferencesSection) -> ReportTable:
+def _features(section: PreferencesReport) -> ReportTable:
     rows = tuple(
         (
             effect.feature,
@@ -155,7 +160,7 @@ def _features(section: PreferencesSection) -> ReportTable:
     return ReportTable("Style by feature", columns, rows, note, collapsed=True)
 
 
-def _categories(section: PreferencesSection) -> ReportTable:
+def _categories(section: PreferencesReport) -> ReportTable:
     rows, tones = [], []
     for row in section.categories:
         best = row.substance_elo or row.raw_elo
