@@ -34,7 +34,7 @@ __all__ = [
     "hookimpl", "Registry", "load_registry",
     # errors
     "GateFailed", "Inconclusive", "MdhError", "ProviderError", "RunError", "UsageError",
-    "did_you_mean",
+    "did_you_mean", "first_line",
     # contracts: what plugins offer and are given
     "API_VERSION", "ActivationBatch", "ActivationSource", "ActivationStream", "AnswerPair",
     "BattleImporter", "Codes", "Component", "Corpus", "DesignMember", "DictionaryDesign",

@@ -12,6 +12,7 @@ results.py      one model's results item by item, wherever they were measured
 preferences.py  answers, battles, preference deltas
 report.py       the whole report, as report.json holds it
 gate.py         the release verdict, as gate.json holds it
+arrays.py       the type of arrays, which lie beside the JSON
 codec.py        artifact ↔ folder (JSON, safetensors, parquet)
 
 Nothing here imports torch; arrays are numpy.  `artifacts.X` is the public path of every name.

@@ -140,19 +140,6 @@ class ModelPool:
             )
         return self._identities[name]
 
-    def config(self, name: str) -> Any:
-        """Return the transformers configuration of `name`, without opening weights."""
-        from transformers import AutoConfig
-
-        located = self._locate(name)
-        with hub_errors(located.source, self.offline) if located.commit else _no_hub():
-            return AutoConfig.from_pretrained(
-                located.load_from,
-                revision=located.commit,
-                local_files_only=self.offline,
-                trust_remote_code=self._trust_remote_code,
-            )
-
     def tokenizer(self, name: str) -> Any:
         """Return the tokenizer of `name`, padding on the left, with the run's chat template."""
         located = self._locate(name)

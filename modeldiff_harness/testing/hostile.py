@@ -26,8 +26,8 @@ _KEYS = {"capability", "class_key", "status", "agreement", "sign", "level", "kin
 
 def poisoned(report: Report) -> Report:
     """Return the report with payloads in every free text, one after the other."""
-    hostile: Report = _poison(report, "", iter_payloads())
-    return hostile
+    found: Report = _poison(report, "", iter_payloads())
+    return found
 
 
 def iter_payloads() -> Iterator[str]:

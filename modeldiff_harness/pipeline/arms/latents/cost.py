@@ -164,13 +164,12 @@ def _learner_config(context: RunContext) -> dict[str, Any]:
 def _model_bytes(context: RunContext, name: str, sites: Sequence[str]) -> tuple[int, int]:
     """Return (whole, up to the last site) weights of a model; estimated where it is unknown."""
     from modeldiff_harness.models.blocks import parse_site
-    from modeldiff_harness.models.truncate import size_of
 
     identity = context.harvested_identity(name)
     last = max(parse_site(site, identity.n_blocks, name) for site in sites)
     item = _BYTES.get(context.harvest_dtype, 4)
     try:
-        size = size_of(context.models.pool(context.harvest_dtype).config(name), last)
+        whole, up_to_site = context.models.n_parameters(name, last)
     except (MdhError, ValueError, OSError, KeyError, AttributeError, RuntimeError):
         # an architecture that does not build without weights: 12 D² a block, and the embedding
         embedding, block = identity.vocab_size * identity.width, 12 * identity.width**2
@@ -178,7 +177,7 @@ def _model_bytes(context: RunContext, name: str, sites: Sequence[str]) -> tuple[
             (embedding + identity.n_blocks * block) * item,
             (embedding + (last + 1) * block) * item,
         )
-    return size.n_parameters * item, size.n_up_to_site * item
+    return whole * item, up_to_site * item
 
 
 def _loaded_together(
