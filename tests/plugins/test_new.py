@@ -43,8 +43,8 @@ def test_the_tests_of_every_kind_pass_at_once(written: Path) -> None:
 def test_what_is_written_is_clean_and_holds_no_placeholder(written: Path) -> None:
     for folder in written.iterdir():
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--line-length", "100",
-             "--select", "E,F,I,B,UP,SIM,C4,RUF100", "."],
+            [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache",
+             "--line-length", "100", "--select", "E,F,I,B,UP,SIM,C4,RUF100", "."],
             capture_output=True, text=True, check=False, cwd=folder,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
