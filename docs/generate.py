@@ -177,21 +177,16 @@ def _default(field: dataclasses.Field[Any]) -> str:
 def kinds_page() -> str:
     """Return a section a kind with its contract, and the records the contracts use."""
     components = [*mdh_components(), *demo_components()]
-    protocols = set()
     lines = ["# Plugin kinds", "", _MADE, ""]
     lines += [f"Contracts of API version {contracts.API_VERSION}.", _intro("kinds"), ""]
-    lines += ["| kind | the factory returns | built in |", "|---|---|---|"]
+    lines += ["| kind | contract | built in |", "|---|---|---|"]
     for kind, returns in contracts.KINDS.items():
         names = ", ".join(f"`{c.name}`" for c in components if c.kind == kind) or "–"
-        lines.append(f"| [`{kind}`](#{kind}) | {_cell(returns)} | {names} |")
+        lines.append(f"| [`{kind}`](#{kind}) | `{returns}` | {names} |")
     for kind, returns in contracts.KINDS.items():
         lines += ["", f"## {kind}", "", NOTES["kinds"][kind].strip(), ""]
-        protocol = getattr(contracts, returns, None)
-        if protocol is None:
-            lines += ["```text", f"factory: {returns}", "```", ""]
-        else:
-            protocols.add(returns)
-            lines += ["```py", inspect.getsource(protocol).rstrip(), "```", ""]
+        source = inspect.getsource(getattr(contracts, returns)).rstrip()
+        lines += ["```py", source, "```", ""]
         for found in (c for c in components if c.kind == kind):
             config = ", ".join(f"`{k}={v!r}`" for k, v in found.config.items())
             lines.append(
@@ -200,7 +195,7 @@ def kinds_page() -> str:
     lines += ["", "## Records of the contracts"]
     for name in contracts.__all__:
         kind_or_text = getattr(contracts, name)
-        if inspect.isclass(kind_or_text) and name not in protocols:
+        if inspect.isclass(kind_or_text) and name not in contracts.KINDS.values():
             source = inspect.getsource(kind_or_text).rstrip()
             lines += ["", f"### {name}", "", "```py", source, "```"]
     return "\n".join(lines) + "\n"
