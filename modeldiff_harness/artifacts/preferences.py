@@ -183,3 +183,14 @@ class PreferenceDeltas:
     """The judge, or the importer of the file."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Reason → rows or prompts that could not be used."""
+
+    @property
+    def elo_parts(self) -> dict[str, Estimate]:
+        """Raw and, where they could be told apart, substance, style and dispersion in Elo."""
+        parts = {
+            "raw": self.raw_elo,
+            "substance": self.substance_elo,
+            "style": self.style_elo,
+            "dispersion": self.dispersion_elo,
+        }
+        return {name: part for name, part in parts.items() if part is not None}

@@ -18,8 +18,8 @@ _SHAPE = 'Give {"tokens": 0.8, …}, or the output of `mdh rank --format json`, 
 def read_style_coefficients(path: Path, feature_set: str) -> dict[str, float]:
     """Return feature → log-odds per unit.
 
-    The file is a plain object of numbers (or {"feature_set", "coefficients"}), the preferences
-    object that `mdh rank --format json` prints, or a report.json.
+    The file is a plain object of numbers (or {"feature_set", "coefficients"}), the deltas that
+    `mdh rank --format json` prints, or a report.json.
 
     Raises:
         UsageError: the file is missing or has none of these shapes, or is of another feature set.
@@ -33,7 +33,7 @@ def read_style_coefficients(path: Path, feature_set: str) -> dict[str, float]:
     if not isinstance(found, dict):
         raise UsageError(f"{path} is not an object.", hint=_SHAPE)
     if isinstance(found.get("preferences"), dict):
-        found = found["preferences"]
+        found = found["preferences"].get("deltas") or {}
     named = found.get("feature_set")
     if isinstance(named, str) and named and named != feature_set:
         raise UsageError(

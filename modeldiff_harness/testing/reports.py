@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from modeldiff_harness.artifacts import (
     OWNERS,
@@ -21,6 +22,7 @@ from modeldiff_harness.artifacts import (
     ModelIdentity,
     PairReport,
     PreferenceCategory,
+    PreferenceDeltas,
     PreferencesSection,
     ProfileRow,
     Provenance,
@@ -35,7 +37,7 @@ from modeldiff_harness.report.build.lenses import capability_rows
 from modeldiff_harness.report.build.summary import summarise
 from modeldiff_harness.taxonomy import load_taxonomy
 
-__all__ = ["assemble_report", "sample_report"]
+__all__ = ["assemble_report", "sample_report", "with_preferences"]
 
 BASE, BASELINE, CANDIDATE = "sample-base", "sample-sft", "sample-simpo"
 
@@ -43,6 +45,15 @@ BASE, BASELINE, CANDIDATE = "sample-base", "sample-sft", "sample-simpo"
 def sample_report() -> Report:
     """Return a report with all arms measured; numbers are invented and hang together."""
     return assemble_report(_benchmarks(), _preferences(), _latents())
+
+
+def with_preferences(report: Report, **changes: Any) -> Report:
+    """Return the report with other values in these fields of its preference deltas."""
+    section = report.preferences
+    if section.deltas is None:
+        raise ValueError("the report has no preferences to change")
+    changed = replace(section, deltas=replace(section.deltas, **changes))
+    return replace(report, preferences=changed)
 
 
 def assemble_report(
@@ -171,8 +182,7 @@ def _benchmarks() -> BenchmarksSection:
 
 
 def _preferences() -> PreferencesSection:
-    return PreferencesSection(
-        "measured",
+    deltas = PreferenceDeltas(
         judge="verifiable",
         judge_kind="verifiable",
         feature_set="lmarena-v1",
@@ -189,6 +199,7 @@ def _preferences() -> PreferencesSection:
         sensitivity={"ties dropped": Estimate(88.1, 42.0, 134.2)},
         n_battles=160,
         n_prompts=160,
+        n_clusters=160,
         n_invalid=2,
         tie_rate=0.31,
         flags=("unused_feature:lists",),
@@ -201,6 +212,7 @@ def _preferences() -> PreferencesSection:
         heterogeneity_p=0.012,
         gateable=True,
     )
+    return PreferencesSection("measured", deltas=deltas)
 
 
 def _category(key: str, n: int, elo: float, half: float, q: float) -> PreferenceCategory:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from modeldiff_harness.artifacts import PreferencesSection
 from modeldiff_harness.report.render.write import write_report
 from modeldiff_harness.testing.reports import sample_report
 
@@ -259,7 +260,7 @@ def test_a_report_with_nothing_to_gate_says_so(tmp_path, mdh):
     empty = replace(
         sample,
         benchmarks=replace(sample.benchmarks, status="not measured", rows=()),
-        preferences=replace(sample.preferences, status="not measured"),
+        preferences=PreferencesSection("not measured"),
     )
     write_report(empty, tmp_path)
     for words in ((tmp_path,), ("init", tmp_path), ("simulate", tmp_path)):

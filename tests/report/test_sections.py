@@ -14,7 +14,7 @@ from modeldiff_harness.contracts import RenderedSection
 from modeldiff_harness.plugins import OWN_DISTRIBUTION, load_registry
 from modeldiff_harness.report.sections.builtin import BUILTIN_SECTIONS, render_sections
 from modeldiff_harness.report.sections.latents import ROWS_SHOWN, short_names
-from modeldiff_harness.testing.reports import assemble_report
+from modeldiff_harness.testing.reports import assemble_report, with_preferences
 
 
 def section(report, key):
@@ -137,8 +137,8 @@ def test_the_preference_split_adds_up_as_shown(report):
 
 
 def test_style_that_was_not_separated_is_no_zero(report):
-    raw = replace(report.preferences, substance_elo=None, style_elo=None, dispersion_elo=None)
-    rows = table(section(replace(report, preferences=raw), "preferences"), "Elo").rows
+    raw = with_preferences(report, substance_elo=None, style_elo=None, dispersion_elo=None)
+    rows = table(section(raw, "preferences"), "Elo").rows
     assert rows[1:] == tuple(
         (name, "not separated", "", "") for name in ("substance", "style", "dispersion")
     )

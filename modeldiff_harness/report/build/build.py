@@ -14,7 +14,6 @@ from modeldiff_harness.artifacts import (
 from modeldiff_harness.report.build.inputs import LatentFindings, NotMeasured, ReportInputs
 from modeldiff_harness.report.build.latents import latents_section
 from modeldiff_harness.report.build.lenses import capability_rows
-from modeldiff_harness.report.build.preferences import preferences_section
 from modeldiff_harness.report.build.summary import summarise
 
 __all__ = ["build_report"]
@@ -85,7 +84,7 @@ def _flipped(found: BenchmarkResults) -> tuple[BenchmarkItem, ...]:
 def _preferences(found: PreferenceDeltas | NotMeasured) -> PreferencesSection:
     if isinstance(found, NotMeasured):
         return PreferencesSection("not measured", found.reason)
-    return preferences_section(found)
+    return PreferencesSection("measured", deltas=found)
 
 
 def _latents(found: LatentFindings | NotMeasured) -> LatentsSection:

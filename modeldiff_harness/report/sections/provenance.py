@@ -32,12 +32,12 @@ def render_limits(report: Report) -> RenderedSection:
             f"{len(wide)} tasks cannot show a difference below 5 points (see MDE): "
             "“no difference” there means little."
         )
-    if preferences.status == "measured":
+    if preferences.deltas is not None:
         lines.append(
             "Substance means preference at equal measured style, not true quality: style can be "
             "part of the help."
         )
-        if preferences.judge_kind == "verifiable":
+        if preferences.deltas.judge_kind == "verifiable":
             lines.append("The judge checks what programs can check; it does not read for quality.")
     if latents.status == "measured":
         lines.append(
