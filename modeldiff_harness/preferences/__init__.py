@@ -6,9 +6,10 @@
 | `answers` | verb part: one model answers the prompts |
 | `battle` | verb `battle`: a judge compares the answers |
 | `importers` | battles from a file |
-| `orientation` | rows candidate - baseline out of battles of any models and sides |
-| `style` | style counts of an answer and their differences over rows |
-| `rank` | verb `rank`: the pair fit with its parts, categories and flags |
+| `style` | style counts of an answer |
+| `rows` | battles of any models and sides as the rows of a fit |
+| `rank` | verb `rank`: the fits of a pair |
+| `deltas` | what is said of these fits: `PreferenceDeltas` with its flags |
 
 Importing this package imports nothing heavy; `rank` needs numpy and scipy.
 """

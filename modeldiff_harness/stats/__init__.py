@@ -18,10 +18,8 @@
 | `auroc` | area under the ROC curve with an interval that holds near 0 and 1 |
 | `blocks` | block jackknife for ratios of sums |
 | `logit` | grouped-intercept logistic regression with influence functions |
-| `pairfit` | style-controlled preference fit of a pair |
-| `pairfit_diagnostics` | when a pair fit must not be read as substance and style |
-| `pairfit_categories` | per-category fits with shared style and a heterogeneity test |
-| `pairfit_bootstrap` | cluster bootstrap cross-check of a pair fit |
+| `bradley_terry` | scores of many models with shared slopes |
+| `pairfit/` | style-controlled preference fit of a pair |
 | `gate` | release decisions from estimates and margins |
 
 Every delta is candidate - baseline.

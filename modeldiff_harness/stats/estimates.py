@@ -129,9 +129,10 @@ def two_sided_p(estimate: float, se: float, df: float | None = None) -> float:
 
 
 def wald(estimate: float, se: float, confidence: float, df: float | None = None) -> Estimate:
-    """estimate ± critical value x se."""
+    """estimate ± critical value x se: normal, or t with `df`."""
     half = critical_value(confidence, df) * se
-    return Estimate(estimate, estimate - half, estimate + half, se)
+    method = "normal" if df is None else "t"
+    return Estimate(estimate, estimate - half, estimate + half, se, df, method)
 
 
 def as_finite_vector(values: npt.ArrayLike, what: str) -> Floats:

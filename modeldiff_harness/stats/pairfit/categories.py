@@ -7,23 +7,21 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import fdtrc
 
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.stats.clusters import ClusterLabels, clustered_covariance
+from modeldiff_harness.stats.clusters import clustered_covariance
 from modeldiff_harness.stats.estimates import (
     Estimate,
     Floats,
     Ints,
     Undetermined,
-    check_confidence,
     two_sided_p,
 )
 from modeldiff_harness.stats.logit import fit_grouped_logit
 from modeldiff_harness.stats.multiplicity import benjamini_hochberg
 from modeldiff_harness.stats.pairfit.diagnostics import condition_number, separation_flags
-from modeldiff_harness.stats.pairfit.fit import T_BELOW_CLUSTERS, one_sided_raw
+from modeldiff_harness.stats.pairfit.fit import degrees_of_freedom, one_sided_raw
 from modeldiff_harness.stats.pairfit.parts import (
     ControlledParts,
     RawParts,
@@ -31,7 +29,7 @@ from modeldiff_harness.stats.pairfit.parts import (
     raw_parts,
     scaled_estimate,
 )
-from modeldiff_harness.stats.pairfit.rows import PairRows, pair_design, pair_rows
+from modeldiff_harness.stats.pairfit.rows import FitOptions, PairRows, pair_design
 from modeldiff_harness.stats.power import ELO_PER_LOGIT
 
 FEWEST_PROMPTS = 100
@@ -93,51 +91,37 @@ class _Joint:
 
 
 def fit_categories(
-    outcomes: npt.ArrayLike,
-    categories: Sequence[Sequence[str]],
-    style: npt.ArrayLike | None = None,
-    *,
-    feature_names: Sequence[str] | None = None,
-    clusters: ClusterLabels | None = None,
-    position: npt.ArrayLike | None = None,
-    weights: npt.ArrayLike | None = None,
-    style_coefficients: npt.ArrayLike | None = None,
-    ridge: float = 1.0,
-    confidence: float = 0.95,
+    rows: PairRows, categories: Sequence[Sequence[str]], options: FitOptions | None = None
 ) -> CategoryFits | Undetermined:
     """One fit with shared style slopes and an intercept per category.
 
-    `categories[i]`: the categories of battle i, none or several; a battle in two counts in both,
-    and the clustered covariance knows it. Other arguments as in `pairfit.fit_pair`. Returns
-    `Undetermined` when no battle has a category or there is one cluster.
+    `categories[i]`: the categories of row i, none or several; a battle in two counts in both,
+    and the clustered covariance knows it. Returns `Undetermined` when no battle has a category or
+    there is one cluster.
     """
-    check_confidence(confidence)
-    if len(categories) != len(np.asarray(outcomes)):
-        raise UsageError(f"{len(categories)} category lists for {len(np.asarray(outcomes))} rows")
+    options = options or FitOptions()
+    if len(categories) != len(rows.y_N):
+        raise UsageError(f"{len(categories)} category lists for {len(rows.y_N)} rows")
     names = sorted({name for row in categories for name in row})
     number = {name: j for j, name in enumerate(names)}
     cells = [(i, number[name]) for i, row in enumerate(categories) for name in sorted(set(row))]
     if not cells:
         return Undetermined("no battle has a category", 0)
-    given = np.ones(len(categories)) if weights is None else np.asarray(weights, np.float64)
-    cells = [(i, j) for i, j in cells if given[i] > 0.0]
-    whole = pair_rows(
-        outcomes, style, feature_names, clusters, position, None, None, style_coefficients
-    )
-    whole = replace(whole, weight_N=given)
-    picked = np.array([i for i, _ in cells], dtype=np.int64)
-    group = np.array([j for _, j in cells], dtype=np.int64)
-    rows = whole.take(picked)
-    if rows.n_clusters < 2:
-        return Undetermined("one cluster of battles has no variance", rows.n_clusters)
-    joint, flags = _joint_fit(rows, group, len(names), ridge)
-    fits = [_category(rows, group, j, name, joint, confidence) for j, name in enumerate(names)]
+    member = rows.take(np.array([i for i, _ in cells], dtype=np.int64))
+    group_N = np.array([j for _, j in cells], dtype=np.int64)
+    if member.n_clusters < 2:
+        return Undetermined("one cluster of battles has no variance", member.n_clusters)
+    joint, flags = _joint_fit(member, group_N, len(names), options)
+    fits = [
+        _category(member.take(group_N == j), j, name, joint, options.confidence)
+        for j, name in enumerate(names)
+    ]
     tested: Literal["substance", "raw"] = "substance" if joint and joint.parts else "raw"
-    return CategoryFits(_with_q(fits), tested, _heterogeneity(rows, group, joint), tuple(flags))
+    return CategoryFits(_with_q(fits), tested, _heterogeneity(member, group_N, joint), tuple(flags))
 
 
 def _joint_fit(
-    rows: PairRows, group_N: Ints, n_groups: int, ridge: float
+    rows: PairRows, group_N: Ints, n_groups: int, options: FitOptions
 ) -> tuple[_Joint | None, list[str]]:
     """The fit of all categories that have both wins and losses."""
     rates = raw_parts(rows, group_N, n_groups).win_rate_J
@@ -150,9 +134,9 @@ def _joint_fit(
     part = replace(rows.take(kept), cluster_N=rows.cluster_N[kept], n_clusters=rows.n_clusters)
     groups = np.array([column_of[int(j)] for j in group_N[kept]], dtype=np.int64)
     raw = raw_parts(part, groups, len(usable))
-    if not rows.has_style:
+    if not rows.names:
         return _Joint(part, groups, column_of, raw, None), ["style_control_not_available"]
-    design = pair_design(part, ridge)
+    design = pair_design(part, options)
     if len(np.unique(part.cluster_N)) <= design.x_NP.shape[1] + len(usable) + 1:
         return _Joint(part, groups, column_of, raw, None), ["too_few_clusters"]
     fit = fit_grouped_logit(
@@ -179,19 +163,13 @@ def _joint_fit(
 
 
 def _category(
-    rows: PairRows,
-    group_N: Ints,
-    j: int,
-    name: str,
-    joint: _Joint | None,
-    confidence: float,
+    own: PairRows, j: int, name: str, joint: _Joint | None, confidence: float
 ) -> CategoryFit:
-    own = rows.take(group_N == j)
     base = CategoryFit(
         name=name,
         n_battles=len(own.y_N),
         n_prompts=own.n_clusters,
-        tie_rate=float(own.weight_N @ (own.y_N == 0.5) / own.weight_N.sum()),
+        tie_rate=own.tie_rate,
         raw_elo=None,
         substance_elo=None,
         style_elo=None,
@@ -203,7 +181,7 @@ def _category(
     )
     if own.n_clusters < 2:
         return replace(base, flags=("one_cluster",))
-    df = float(own.n_clusters - 1) if own.n_clusters < T_BELOW_CLUSTERS else None
+    df = degrees_of_freedom(own.n_clusters)
     if joint is None or j not in joint.column_of:
         raw_elo, _ = one_sided_raw(own, confidence, df)
         flag = "all_wins" if own.y_N.max() == 1.0 else "all_losses"

@@ -51,12 +51,12 @@ class ControlledParts:
 
 @dataclass(frozen=True)
 class PartEstimates:
-    """The four parts of one group in one unit."""
+    """The four parts of one group in one unit; all but raw are None without style control."""
 
     raw: Estimate
-    substance: Estimate
-    style: Estimate
-    dispersion: Estimate
+    substance: Estimate | None = None
+    style: Estimate | None = None
+    dispersion: Estimate | None = None
 
 
 def raw_parts(rows: PairRows, group_N: Ints, n_groups: int) -> RawParts:
@@ -74,7 +74,7 @@ def controlled_parts(
     slope_CP = slope_influence(
         fit, design.x_NP, rows.weight_N, group_N, rows.cluster_N, rows.n_clusters
     )
-    per_unit = design.per_unit(fit.slope_K, rows.fixed_K)
+    per_unit = design.per_unit(fit.slope_K)
     style_J, style_CJ = _means(rows.z_NK @ per_unit, rows, group_N, totals)
     n_style = len(design.active_A)
     for column in range(n_style):
