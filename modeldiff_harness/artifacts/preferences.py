@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from modeldiff_harness.artifacts.estimates import Estimate
 
 __all__ = [
+    "JUDGE_KINDS",
+    "WINNERS",
     "Answer",
     "Answers",
     "Battle",
@@ -17,6 +19,12 @@ __all__ = [
     "PreferencePrompt",
     "StyleEffect",
 ]
+
+
+WINNERS = ("model_a", "model_b", "tie", "both_bad", "invalid")
+"""What a verdict can say; `invalid` is a missing one: refusal, parse error, truncation."""
+JUDGE_KINDS = ("human", "llm", "reward_model", "verifiable", "heuristic")
+"""Who can judge."""
 
 
 @dataclass(frozen=True)

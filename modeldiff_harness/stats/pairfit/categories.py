@@ -29,7 +29,7 @@ from modeldiff_harness.stats.pairfit.parts import (
     raw_parts,
     scaled_estimate,
 )
-from modeldiff_harness.stats.pairfit.rows import FitOptions, PairRows, pair_design
+from modeldiff_harness.stats.pairfit.rows import DEFAULT_OPTIONS, FitOptions, PairRows, pair_design
 from modeldiff_harness.stats.power import ELO_PER_LOGIT
 
 FEWEST_PROMPTS = 100
@@ -91,7 +91,7 @@ class _Joint:
 
 
 def fit_categories(
-    rows: PairRows, categories: Sequence[Sequence[str]], options: FitOptions | None = None
+    rows: PairRows, categories: Sequence[Sequence[str]], options: FitOptions = DEFAULT_OPTIONS
 ) -> CategoryFits | Undetermined:
     """One fit with shared style slopes and an intercept per category.
 
@@ -99,7 +99,6 @@ def fit_categories(
     and the clustered covariance knows it. Returns `Undetermined` when no battle has a category or
     there is one cluster.
     """
-    options = options or FitOptions()
     if len(categories) != len(rows.y_N):
         raise UsageError(f"{len(categories)} category lists for {len(rows.y_N)} rows")
     names = sorted({name for row in categories for name in row})

@@ -35,7 +35,13 @@ from modeldiff_harness.stats.pairfit.parts import (
     raw_parts,
     scaled_estimate,
 )
-from modeldiff_harness.stats.pairfit.rows import FitOptions, PairRows, pair_design, rms_style
+from modeldiff_harness.stats.pairfit.rows import (
+    DEFAULT_OPTIONS,
+    FitOptions,
+    PairRows,
+    pair_design,
+    rms_style,
+)
 from modeldiff_harness.stats.power import ELO_PER_LOGIT
 
 __all__ = ["PairFit", "StyleFeature", "fit_pair", "fit_without_ties_or_bad"]
@@ -103,12 +109,11 @@ class PairFit:
         return self.elo.substance is not None
 
 
-def fit_pair(rows: PairRows, options: FitOptions | None = None) -> PairFit | Undetermined:
+def fit_pair(rows: PairRows, options: FitOptions = DEFAULT_OPTIONS) -> PairFit | Undetermined:
     """Fit the pair from rows that are oriented candidate - baseline.
 
     Returns `Undetermined` without battles or with one cluster.
     """
-    options = options or FitOptions()
     if len(rows.y_N) == 0:
         return Undetermined("no battles", 0)
     if rows.n_clusters < 2:
@@ -147,7 +152,7 @@ def fit_pair(rows: PairRows, options: FitOptions | None = None) -> PairFit | Und
 
 
 def fit_without_ties_or_bad(
-    rows: PairRows, options: FitOptions | None = None
+    rows: PairRows, options: FitOptions = DEFAULT_OPTIONS
 ) -> dict[str, PairFit | Undetermined]:
     """The fit under other choices: `ties_dropped` and, where marked, `both_bad_dropped`.
 

@@ -36,6 +36,7 @@ from modeldiff_harness.stats.pairfit.fit import (
 )
 from modeldiff_harness.stats.pairfit.parts import PartEstimates, scaled_estimate
 from modeldiff_harness.stats.pairfit.rows import (
+    DEFAULT_OPTIONS,
     Design,
     FitOptions,
     PairRows,
@@ -137,12 +138,13 @@ def many_rows(
     return ManyRows(rows, Graph(a_N, b_N, len(number), number[baseline]), number[candidate])
 
 
-def fit_among_many(battles: ManyRows, options: FitOptions | None = None) -> ManyFit | Undetermined:
+def fit_among_many(
+    battles: ManyRows, options: FitOptions = DEFAULT_OPTIONS
+) -> ManyFit | Undetermined:
     """Fit all battles and report the pair, candidate - baseline.
 
     Returns `Undetermined` when wins and losses do not link the two models, or with one cluster.
     """
-    options = options or FitOptions()
     part = battles.linked()
     if part is None:
         return Undetermined("no chain of wins and losses links the two models", 0)
@@ -161,7 +163,7 @@ def fit_among_many(battles: ManyRows, options: FitOptions | None = None) -> Many
 
 
 def fit_among_many_otherwise(
-    battles: ManyRows, options: FitOptions | None = None
+    battles: ManyRows, options: FitOptions = DEFAULT_OPTIONS
 ) -> dict[str, PairFit | Undetermined]:
     """The fit without ties, without both-bad votes, and `direct_battles_only`."""
     found: dict[str, PairFit | Undetermined] = {}

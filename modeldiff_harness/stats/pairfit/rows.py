@@ -100,6 +100,9 @@ class FitOptions:
         return _column(self.style_coefficients, "style_coefficients", rows.z_NK.shape[1])
 
 
+DEFAULT_OPTIONS = FitOptions()
+
+
 @dataclass(frozen=True, eq=False)
 class Design:
     """Columns of the controlled fit: scaled style, then position."""
