@@ -18,18 +18,16 @@ from modeldiff_harness.stats.estimates import (
     Undetermined,
     two_sided_p,
 )
-from modeldiff_harness.stats.logit import fit_grouped_logit
 from modeldiff_harness.stats.multiplicity import benjamini_hochberg
-from modeldiff_harness.stats.pairfit.diagnostics import condition_number, separation_flags
 from modeldiff_harness.stats.pairfit.fit import degrees_of_freedom, one_sided_raw
 from modeldiff_harness.stats.pairfit.parts import (
     ControlledParts,
     RawParts,
-    controlled_parts,
+    fit_controlled,
     raw_parts,
     scaled_estimate,
 )
-from modeldiff_harness.stats.pairfit.rows import DEFAULT_OPTIONS, FitOptions, PairRows, pair_design
+from modeldiff_harness.stats.pairfit.rows import DEFAULT_OPTIONS, FitOptions, PairRows
 from modeldiff_harness.stats.power import ELO_PER_LOGIT
 
 FEWEST_PROMPTS = 100
@@ -53,10 +51,6 @@ class CategoryFit:
     """None with a single cluster."""
     substance_elo: Estimate | None
     """None when style is not controlled or the category is one-sided."""
-    style_elo: Estimate | None
-    """Shared style effects times the category's own mean difference."""
-    dispersion_elo: Estimate | None
-    """raw - substance - style."""
     p_value: float | None
     """Two-sided p of no preference: substance, or raw when style is not controlled."""
     q_value: float | None
@@ -116,49 +110,26 @@ def fit_categories(
         for j, name in enumerate(names)
     ]
     tested: Literal["substance", "raw"] = "substance" if joint and joint.parts else "raw"
-    return CategoryFits(_with_q(fits), tested, _heterogeneity(member, group_N, joint), tuple(flags))
+    return CategoryFits(_with_q(fits), tested, _heterogeneity(member, group_N, joint), flags)
 
 
 def _joint_fit(
     rows: PairRows, group_N: Ints, n_groups: int, options: FitOptions
-) -> tuple[_Joint | None, list[str]]:
+) -> tuple[_Joint | None, tuple[str, ...]]:
     """The fit of all categories that have both wins and losses."""
     rates = raw_parts(rows, group_N, n_groups).win_rate_J
     usable = np.flatnonzero((rates > 0.0) & (rates < 1.0))
     if len(usable) == 0:
-        return None, ["one_sided_categories"]
+        return None, ("one_sided_categories",)
     column_of = {int(j): column for column, j in enumerate(usable)}
     kept = np.isin(group_N, usable)
     # Clusters keep their numbers, so that influences of all categories share one axis.
     part = replace(rows.take(kept), cluster_N=rows.cluster_N[kept], n_clusters=rows.n_clusters)
     groups = np.array([column_of[int(j)] for j in group_N[kept]], dtype=np.int64)
     raw = raw_parts(part, groups, len(usable))
-    if not rows.names:
-        return _Joint(part, groups, column_of, raw, None), ["style_control_not_available"]
-    design = pair_design(part, options)
-    if len(np.unique(part.cluster_N)) <= design.x_NP.shape[1] + len(usable) + 1:
-        return _Joint(part, groups, column_of, raw, None), ["too_few_clusters"]
-    fit = fit_grouped_logit(
-        part.y_N,
-        design.x_NP,
-        part.weight_N,
-        groups,
-        len(usable),
-        design.penalty_P,
-        design.offset_N,
-    )
-    information_N = part.weight_N * fit.probability_N * (1.0 - fit.probability_N)
-    refused = separation_flags(
-        fit.slope_K,
-        fit.probability_N,
-        part.weight_N,
-        condition_number(design.x_NP, information_N),
-        fit.converged,
-    )
-    if refused:
-        return _Joint(part, groups, column_of, raw, None), list(refused)
-    parts = controlled_parts(part, design, fit, groups, len(usable))
-    return _Joint(part, groups, column_of, raw, parts), []
+    controlled, refused = fit_controlled(part, groups, len(usable), options)
+    parts = None if controlled is None else controlled.parts
+    return _Joint(part, groups, column_of, raw, parts), refused
 
 
 def _category(
@@ -171,8 +142,6 @@ def _category(
         tie_rate=own.tie_rate,
         raw_elo=None,
         substance_elo=None,
-        style_elo=None,
-        dispersion_elo=None,
         p_value=None,
         q_value=None,
         few_prompts=own.n_clusters < FEWEST_PROMPTS,
@@ -195,22 +164,13 @@ def _category(
             ELO_PER_LOGIT, float(value), influence_C * factor**0.5, confidence, df
         )
 
-    raw, raw_C = float(joint.raw.log_odds_J[column]), joint.raw.log_odds_CJ[:, column]
-    raw_elo = elo(raw, raw_C)
-    if joint.parts is None:
-        p = two_sided_p(raw_elo.estimate, raw_elo.se or 0.0, df)
-        return replace(base, raw_elo=raw_elo, p_value=p)
-    s, s_C = float(joint.parts.substance_J[column]), joint.parts.substance_CJ[:, column]
-    style, style_C = float(joint.parts.style_J[column]), joint.parts.style_CJ[:, column]
-    substance_elo = elo(s, s_C)
-    return replace(
-        base,
-        raw_elo=raw_elo,
-        substance_elo=substance_elo,
-        style_elo=elo(style, style_C),
-        dispersion_elo=elo(raw - s - style, raw_C - s_C - style_C),
-        p_value=two_sided_p(substance_elo.estimate, substance_elo.se or 0.0, df),
-    )
+    tested = raw_elo = elo(joint.raw.log_odds_J[column], joint.raw.log_odds_CJ[:, column])
+    substance_elo = None
+    if joint.parts is not None:
+        influence_C = joint.parts.substance_CJ[:, column]
+        tested = substance_elo = elo(joint.parts.substance_J[column], influence_C)
+    p = two_sided_p(tested.estimate, tested.se or 0.0, df)
+    return replace(base, raw_elo=raw_elo, substance_elo=substance_elo, p_value=p)
 
 
 def _heterogeneity(rows: PairRows, group_N: Ints, joint: _Joint | None) -> float | Undetermined:

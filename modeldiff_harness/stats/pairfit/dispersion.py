@@ -16,7 +16,12 @@ from scipy.special import expit, logit
 
 from modeldiff_harness.stats.estimates import Estimate, Floats, Ints
 from modeldiff_harness.stats.logit import LogitFit
-from modeldiff_harness.stats.pairfit.parts import ControlledParts, PartEstimates, RawParts
+from modeldiff_harness.stats.pairfit.parts import (
+    ControlledFit,
+    ControlledParts,
+    PartEstimates,
+    RawParts,
+)
 from modeldiff_harness.stats.pairfit.rows import Design, PairRows
 from modeldiff_harness.stats.power import ELO_PER_LOGIT
 
@@ -52,7 +57,7 @@ class DispersionDraws:
 
 
 def resample_dispersion(
-    rows: PairRows, design: Design, fit: LogitFit, raw: RawParts, parts: ControlledParts
+    rows: PairRows, controlled: ControlledFit, raw: RawParts
 ) -> DispersionDraws | None:
     """Draw whole clusters; None where the influence functions are to be used.
 
@@ -63,9 +68,10 @@ def resample_dispersion(
     n_clusters, n_rows = rows.n_clusters, len(rows.y_N)
     if not _FEWEST_CLUSTERS <= n_clusters < BELOW_CLUSTERS or n_rows > _MOST_ROWS:
         return None
+    design, fit = controlled.design, controlled.logit
     rng = np.random.default_rng(_SEED)
     share_C = np.full(n_clusters, 1.0 / n_clusters)
-    counts_RC = rng.multinomial(n_clusters, share_C, size=_DRAWS)[:, _place(raw, parts)]
+    counts_RC = rng.multinomial(n_clusters, share_C, size=_DRAWS)[:, _place(raw, controlled.parts)]
     step = max(1, _CHUNK_CELLS // (n_rows * (design.x_NP.shape[1] + 1)))
     drawn = [
         _refitted(rows, design, fit, counts_RC[start : start + step].astype(np.float64))

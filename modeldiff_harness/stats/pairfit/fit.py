@@ -17,20 +17,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from modeldiff_harness.stats.estimates import Bools, Estimate, Floats, Undetermined, wald
-from modeldiff_harness.stats.logit import fit_grouped_logit
 from modeldiff_harness.stats.pairfit.diagnostics import (
     FeatureDiagnostics,
-    condition_number,
     feature_diagnostics,
-    separation_flags,
 )
 from modeldiff_harness.stats.pairfit.dispersion import resample_dispersion
 from modeldiff_harness.stats.pairfit.parts import (
     PartEstimates,
     RawParts,
-    controlled_parts,
     elo_parts,
     feature_influence,
+    fit_controlled,
     point_parts,
     raw_parts,
     scaled_estimate,
@@ -39,7 +36,6 @@ from modeldiff_harness.stats.pairfit.rows import (
     DEFAULT_OPTIONS,
     FitOptions,
     PairRows,
-    pair_design,
     rms_style,
 )
 from modeldiff_harness.stats.power import ELO_PER_LOGIT
@@ -211,37 +207,21 @@ class _Controlled:
 
 def _controlled(
     rows: PairRows, raw: RawParts, options: FitOptions, df: float | None
-) -> tuple[_Controlled | None, list[str]]:
+) -> tuple[_Controlled | None, tuple[str, ...]]:
     """The controlled fit, or None with the flags that refuse it."""
-    if not rows.names:
-        return None, ["style_control_not_available"]
-    design = pair_design(rows, options)
-    if rows.n_clusters <= design.x_NP.shape[1] + 2:
-        return None, ["too_few_clusters"]
-    one_group = np.zeros(len(rows.y_N), np.int64)
-    fit = fit_grouped_logit(
-        rows.y_N, design.x_NP, rows.weight_N, one_group, 1, design.penalty_P, design.offset_N
-    )
-    information_N = rows.weight_N * fit.probability_N * (1.0 - fit.probability_N)
-    refused = separation_flags(
-        fit.slope_K,
-        fit.probability_N,
-        rows.weight_N,
-        condition_number(design.x_NP, information_N),
-        fit.converged,
-    )
-    if refused:
-        return None, list(refused)
-    parts = controlled_parts(rows, design, fit, one_group, 1)
+    found, refused = fit_controlled(rows, np.zeros(len(rows.y_N), np.int64), 1, options)
+    if found is None:
+        return None, refused
+    design, parts = found.design, found.parts
     confidence = options.confidence
     elo = elo_parts(raw, parts, 0, confidence, df)
     points = point_parts(raw, parts, 0, confidence, df)
-    if (draws := resample_dispersion(rows, design, fit, raw, parts)) is not None:
+    if (draws := resample_dispersion(rows, found, raw)) is not None:
         elo, points = draws.into(elo, points, confidence)
     position_elo = None
     if design.has_position:
         position_elo = scaled_estimate(
-            ELO_PER_LOGIT, float(fit.slope_K[-1]), parts.slope_CP[:, -1], confidence, df
+            ELO_PER_LOGIT, float(found.logit.slope_K[-1]), parts.slope_CP[:, -1], confidence, df
         )
     return _Controlled(
         elo,
@@ -249,7 +229,7 @@ def _controlled(
         position_elo,
         parts.per_unit_K,
         feature_influence(rows, design, parts),
-    ), []
+    ), ()
 
 
 def _row_flags(rows: PairRows, diagnostics: Sequence[FeatureDiagnostics]) -> list[str]:
