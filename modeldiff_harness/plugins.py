@@ -23,8 +23,16 @@ from typing import Any
 import pluggy
 
 from modeldiff_harness import hookspecs
-from modeldiff_harness.contracts import API_VERSION, KINDS, Component, StageEvent, TrainStepEvent
+from modeldiff_harness.contracts import (
+    API_VERSION,
+    KINDS,
+    Component,
+    ReportSection,
+    StageEvent,
+    TrainStepEvent,
+)
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
+from modeldiff_harness.source import source_digest
 
 __all__ = [
     "Broken",
@@ -32,7 +40,6 @@ __all__ = [
     "Registered",
     "Registry",
     "load_registry",
-    "own_source_is_editable",
 ]
 
 log = logging.getLogger(__name__)
@@ -159,6 +166,11 @@ class Registry:
             defaults[key] = value
         return ComponentChoice(registered, defaults)
 
+    def sections(self) -> list[ReportSection]:
+        """Build every section of the report, sorted by (order, name)."""
+        built = [self.choose("report_section", n).build() for n in self.names("report_section")]
+        return sorted(built, key=lambda section: section.order)  # names are sorted already
+
     def on_stage_event(self, event: StageEvent) -> None:
         """Give a stage event to every observer; one that raises is logged once."""
         self._observe("mdh_stage_event", event)
@@ -279,16 +291,12 @@ def _is_editable(entry: importlib.metadata.EntryPoint) -> bool:
 
 
 def _source_digest(registered: Registered) -> str:
-    """Return a digest of the factory's module, or of its whole package for other distributions.
-
-    The harness's own stages name the modules they rest on themselves (pipeline), so that editing
-    one component does not make every stored object stale.
-    """
+    """Return a digest of what the factory can bring in, or of its package for strangers."""
     factory = registered.component.factory
     name = factory.partition(":")[0] if isinstance(factory, str) else factory.__module__
-    if registered.distribution != OWN_DISTRIBUTION:
-        name = name.split(".")[0]
-    return _module_digest(name)
+    if registered.distribution == OWN_DISTRIBUTION:
+        return source_digest((name,))
+    return _module_digest(name.split(".")[0])
 
 
 @cache
@@ -303,12 +311,6 @@ def _module_digest(name: str) -> str:
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def own_source_is_editable() -> bool:
-    """Say whether the harness itself runs from an editable install."""
-    own = [e for e in _entry_points() if e.dist and e.dist.name == OWN_DISTRIBUTION]
-    return bool(own) and _is_editable(own[0])
 
 
 def _import_factory(factory: str | Callable[..., Any]) -> Callable[..., Any]:

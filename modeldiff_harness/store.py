@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -40,6 +41,7 @@ __all__ = [
     "default_store_folder",
     "digest_of",
     "resolve_run_folder",
+    "versions_of",
     "write_atomically",
 ]
 
@@ -86,6 +88,15 @@ def default_data_folder() -> Path:
     if store := os.environ.get("MDH_STORE"):
         return Path(store) / "data"
     return Path(platformdirs.user_data_dir("modeldiff-harness"))
+
+
+def versions_of(*distributions: str) -> dict[str, str]:
+    """Return major.minor of the distributions that touch a result (lm_eval in full)."""
+    found = {name: importlib.metadata.version(name) for name in distributions}
+    return {
+        name: version if name == "lm_eval" else ".".join(version.split(".")[:2])
+        for name, version in found.items()
+    }
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -219,7 +230,8 @@ class Store:
     ) -> tuple[list[tuple[str, str]], int]:
         """Remove finished and partial objects that no run names; return them and their bytes.
 
-        Objects that another process is computing (their lock is held) are left alone.
+        What a run names is kept unfinished too, to be continued.  Objects that another process is
+        computing (their lock is held) are left alone.
         """
         kept = set(keep)
         removed, n_bytes = [], 0
@@ -227,7 +239,7 @@ class Store:
             if not folder.is_dir():
                 continue
             verb, key = folder.parent.name, folder.name.split(".")[0]
-            if folder.name == key and (verb, key) in kept:
+            if (verb, key) in kept:
                 continue
             lock = filelock.FileLock(folder.parent / f"{key}.lock")
             try:

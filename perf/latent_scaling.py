@@ -153,12 +153,12 @@ def betas_of(columns: dict[str, object]) -> Betas:
 
 
 def whole_score(work: Workload) -> Betas:
-    scores, _ = score(
+    scores = score(
         work.dictionary,
         work.stream,
         [DeltaNorm(), LatentScaling(), Activity()],
         runtime=Runtime(batch_tokens=BATCH_TOKENS),
-    )
+    ).scores
     return betas_of({c.name: c.values_L for c in scores.columns})
 
 

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     import pandas
 
 __all__ = [
-    "BenchmarksSection",
+    "BenchmarksReport",
     "CapabilityRow",
     "DictionaryReport",
     "LatentReport",
-    "LatentsSection",
+    "LatentsReport",
     "Lens",
     "PairReport",
-    "PreferencesSection",
+    "PreferencesReport",
     "Provenance",
     "Report",
     "StageRecord",
@@ -50,7 +50,7 @@ class PairReport:
 
 
 @dataclass(frozen=True)
-class BenchmarksSection:
+class BenchmarksReport:
     """The benchmark arm."""
 
     status: ArmStatus
@@ -68,7 +68,7 @@ class BenchmarksSection:
 
 
 @dataclass(frozen=True)
-class PreferencesSection:
+class PreferencesReport:
     """The preference arm; all Elo numbers are candidate − baseline."""
 
     status: ArmStatus
@@ -146,7 +146,7 @@ class LatentReport:
 
 
 @dataclass(frozen=True)
-class LatentsSection:
+class LatentsReport:
     """The latent arm; exploratory, never gating by default."""
 
     status: ArmStatus
@@ -237,9 +237,9 @@ class Report:
     comparability: tuple[ComparabilityCheck, ...]
     summary: tuple[str, ...]
     """Three sentences: largest confirmed loss, largest confirmed gain, style's part."""
-    benchmarks: BenchmarksSection
-    preferences: PreferencesSection
-    latents: LatentsSection
+    benchmarks: BenchmarksReport
+    preferences: PreferencesReport
+    latents: LatentsReport
     capabilities: tuple[CapabilityRow, ...]
     provenance: Provenance
 

@@ -116,26 +116,28 @@ def _benchmarks() -> Iterable[Component]:
 
 
 def _sections() -> Iterable[Component]:
-    module = f"{_HERE}.report_sections"
+    folder = "modeldiff_harness.report.sections"
     return (
-        Component("report_section", "summary", f"{module}:summary",
+        Component("report_section", "summary", f"{folder}.summary:SummarySection",
                   "the sentences a reviewer reads first, the state of the arms"),
-        Component("report_section", "models", f"{module}:models",
+        Component("report_section", "models", f"{folder}.models:ModelsSection",
                   "identities and preflight checks"),
-        Component("report_section", "benchmarks", f"{module}:benchmarks",
+        Component("report_section", "benchmarks", f"{folder}.benchmarks:BenchmarksSection",
                   "deltas by task with intervals, q, MDE"),
-        Component("report_section", "preferences", f"{module}:preferences",
+        Component("report_section", "preferences", f"{folder}.preferences:PreferencesSection",
                   "raw = substance + style + dispersion, in Elo"),
-        Component("report_section", "latent-shares", f"{module}:latent_shares",
+        Component("report_section", "latent-shares", f"{folder}.latent_shares:LatentSharesSection",
                   "capabilities of the specific latents, with the null band"),
-        Component("report_section", "capabilities", f"{module}:capabilities",
+        Component("report_section", "capabilities", f"{folder}.capabilities:CapabilitiesSection",
                   "every capability through three lenses, conflicts first"),
-        Component("report_section", "latents", f"{module}:latents",
+        Component("report_section", "latents", f"{folder}.latents:LatentsSection",
                   "rules side by side, latents with labels and tests"),
-        Component("report_section", "cheap-looks", f"{module}:cheap_looks",
+        Component("report_section", "cheap-looks", f"{folder}.cheap_looks:CheapLooksSection",
                   "difference energy and simple controls"),
-        Component("report_section", "items", f"{module}:items", "items lost and gained"),
-        Component("report_section", "limits", f"{module}:limits", "what the run cannot say"),
-        Component("report_section", "provenance", f"{module}:provenance",
+        Component("report_section", "items", f"{folder}.items:ItemsSection",
+                  "items lost and gained"),
+        Component("report_section", "limits", f"{folder}.limits:LimitsSection",
+                  "what the run cannot say"),
+        Component("report_section", "provenance", f"{folder}.provenance:ProvenanceSection",
                   "command, stages, configuration, versions"),
     )  # fmt: skip

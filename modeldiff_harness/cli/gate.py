@@ -119,6 +119,7 @@ def check(
     from modeldiff_harness.gate.decide import gate_report
     from modeldiff_harness.gate.schema import read_verdict
     from modeldiff_harness.gate.write import previous_verdict, write_verdict
+    from modeldiff_harness.plugins import load_registry
 
     report, folder = _report(run)
     policy = _policy(policy_file, report)
@@ -128,7 +129,7 @@ def check(
     else:
         last = read_verdict(previous)
     verdict = gate_report(report, policy, now=_now(), previous=last)
-    write_verdict(verdict, report, written, _sections())
+    write_verdict(verdict, report, written, load_registry().sections())
     if annotations is None:
         annotations = os.environ.get("GITHUB_ACTIONS") == "true"
     _write_for_ci(verdict, junit, step_summary)
@@ -264,16 +265,6 @@ def _policy(path: Path | None, report: Report) -> Policy:
             hint="Run `mdh evaluate` with --tasks.",
         )
     return policy
-
-
-def _sections() -> list[Any]:
-    from modeldiff_harness.plugins import load_registry
-
-    registry = load_registry()
-    return [
-        registry.choose("report_section", found.component.name).build()
-        for found in registry.all("report_section")
-    ]
 
 
 def _write_for_ci(verdict: Verdict, junit: Path | None, step_summary: Path | None) -> None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "json_text",
-    "print_comparison",
     "print_json",
     "print_plan",
     "print_report",
@@ -119,10 +118,10 @@ def print_stages(stages: Sequence[Stage[Any]]) -> None:
         click.echo(f"{stage.verb:<9} {printable(stage.title)}\n  {stage.folder()}")
 
 
-def print_comparison(
+def print_report(
     report: Report, sections: Sequence[ReportSection], output_format: str, folder: Path | None
 ) -> None:
-    """Print a report of imported results as text, JSON, Markdown or HTML."""
+    """Print a report as tables, Markdown, HTML or JSON; `folder`: where its files lie, if any."""
     from modeldiff_harness.report.render.html import render_html
     from modeldiff_harness.report.render.markdown import render_markdown
     from modeldiff_harness.report.render.terminal import print_terminal
@@ -130,31 +129,11 @@ def print_comparison(
 
     if output_format == "json":
         click.echo(to_json(report))
-    elif output_format == "markdown":
+    elif output_format in ("md", "markdown"):
         click.echo(render_markdown(report, sections))
     elif output_format == "html":
         click.echo(render_html(report, sections))
     else:
-        print_terminal(report, Console())
+        print_terminal(report, sections, Console())
         if folder is not None:
             click.echo(f"report: {folder / 'report.html'}")
-
-
-def print_report(
-    report: Report,
-    folder: Path,
-    output_format: str,
-    sections: Sequence[ReportSection] | None = None,
-) -> None:
-    """Print the report as terminal tables, Markdown or JSON; None: the built-in sections."""
-    from modeldiff_harness.report.render.markdown import render_markdown
-    from modeldiff_harness.report.render.terminal import print_terminal
-    from modeldiff_harness.report.schema import to_json
-
-    if output_format == "json":
-        click.echo(to_json(report))
-    elif output_format == "md":
-        click.echo(render_markdown(report, sections))
-    else:
-        print_terminal(report, Console(), sections)
-        click.echo(f"report: {folder / 'report.html'}")

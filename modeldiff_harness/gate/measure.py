@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from scipy.optimize import brentq
 from scipy.special import bdtr
 
-from modeldiff_harness.artifacts import BenchmarkRow, PreferencesSection, Report
+from modeldiff_harness.artifacts import BenchmarkRow, PreferencesReport, Report
 from modeldiff_harness.gate.policy import Rule
 from modeldiff_harness.preferences.flags import describe_flag
 from modeldiff_harness.report.wording import on_unit_scale
@@ -179,7 +179,7 @@ def _pooled(parts: Sequence[Measured]) -> Measured:
     )
 
 
-def _preference(section: PreferencesSection, rule: Rule, confidence: float) -> Measured | Missing:
+def _preference(section: PreferencesReport, rule: Rule, confidence: float) -> Measured | Missing:
     deltas = section.deltas
     if deltas is None:
         return Missing(f"preferences were not measured: {section.reason}")

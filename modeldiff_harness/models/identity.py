@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from modeldiff_harness.models.digests import (
 from modeldiff_harness.models.locate import LocatedModel, hub_errors, locate, locate_adapter
 from modeldiff_harness.models.templates import digest_template, template_of
 
-__all__ = ["default_dtype", "identify", "load_tokenizer"]
+__all__ = ["default_dtype", "identify", "load_tokenizer", "own_chat_template"]
 
 
 def default_dtype(device: str) -> str:
@@ -45,6 +46,7 @@ def identify(
     located = locate(ref, cache_dir=cache_dir, offline=offline)
     cache = DigestCache(cache_dir)
     facts = _facts(located, cache, offline, trust_remote_code)
+    template = facts.pop("chat_template")
     adapter_digest = None
     if ref.adapter is not None:
         adapter_digest = digest_adapter(locate_adapter(ref, offline=offline), cache)
@@ -56,8 +58,19 @@ def identify(
         adapter_scale=ref.adapter_scale if ref.adapter is not None else 1.0,
         dtype=dtype,
         source=located.source if ref.adapter is None else f"{located.source} + adapter",
+        chat_template_digest=digest_template(template) if template else None,
         **facts,
     )
+
+
+def own_chat_template(
+    ref: ModelRef, *, cache_dir: Path, offline: bool = False, trust_remote_code: bool = False
+) -> str | None:
+    """Return the chat template that comes with `ref`, or None; raises as `identify`."""
+    located = locate(ref, cache_dir=cache_dir, offline=offline)
+    facts = _facts(located, DigestCache(cache_dir), offline, trust_remote_code)
+    template: str | None = facts["chat_template"]
+    return template
 
 
 def _facts(
@@ -70,10 +83,9 @@ def _facts(
 
     if located.commit is not None:
         return dict(json.loads(compute()))
-    from transformers import __version__ as version
-
+    version = importlib.metadata.version("transformers")
     files = sorted(p for p in Path(located.load_from).iterdir() if p.is_file())
-    return dict(json.loads(cache.get(f"facts {version}", files, compute)))
+    return dict(json.loads(cache.get(f"facts with template {version}", files, compute)))
 
 
 def _read_facts(located: LocatedModel, offline: bool, trust_remote_code: bool) -> dict[str, Any]:
@@ -88,14 +100,13 @@ def _read_facts(located: LocatedModel, offline: bool, trust_remote_code: bool) -
         )
     text = config.get_text_config()
     tokenizer = load_tokenizer(located, offline=offline, trust_remote_code=trust_remote_code)
-    template = template_of(tokenizer)
     return {
         "architecture": (config.architectures or [type(config).__name__])[0],
         "n_blocks": int(text.num_hidden_layers),
         "width": int(text.hidden_size),
         "vocab_size": int(text.vocab_size),
         "tokenizer_digest": digest_tokenizer(tokenizer),
-        "chat_template_digest": digest_template(template) if template else None,
+        "chat_template": template_of(tokenizer),
     }
 
 

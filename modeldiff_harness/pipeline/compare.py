@@ -323,19 +323,17 @@ def results_of_run(folder: Path, store_folder: Path | None = None) -> BenchmarkR
         return load_artifact(BenchmarkResults, beside)
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        pair = record["pair"]
-        title = f"pair {pair[0]} and {pair[1]}"
-        keys = [s["key"] for s in record["stages"] if (s["verb"], s["title"]) == ("bench", title)]
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        found = record["artifacts"].get("benchmarks")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UsageError(
             f"{folder} holds no items of a finished run.",
             hint="Name a run of `mdh runs`, a folder written by `mdh compare`, or two results.",
         ) from None
-    if not keys:
+    if not found:
         raise UsageError(
             f"the run {folder.name} has no finished benchmarks.", hint="See `mdh runs`."
         )
-    place = Store(store_folder or default_store_folder()).folder("bench", str(keys[-1]))
+    place = Store(store_folder or default_store_folder()).folder(found["verb"], found["key"])
     try:
         return load_artifact(BenchmarkResults, place)
     except MdhError as error:

@@ -9,7 +9,7 @@ from modeldiff_harness.artifacts import (
     OWNERS,
     BenchmarkItem,
     BenchmarkRow,
-    BenchmarksSection,
+    BenchmarksReport,
     CapabilityProfile,
     ComparabilityCheck,
     DictionaryQuality,
@@ -18,12 +18,12 @@ from modeldiff_harness.artifacts import (
     EnergyRow,
     Estimate,
     LatentReport,
-    LatentsSection,
+    LatentsReport,
     ModelIdentity,
     PairReport,
     PreferenceCategory,
     PreferenceDeltas,
-    PreferencesSection,
+    PreferencesReport,
     ProfileRow,
     Provenance,
     Report,
@@ -57,7 +57,7 @@ def with_preferences(report: Report, **changes: Any) -> Report:
 
 
 def assemble_report(
-    benchmarks: BenchmarksSection, preferences: PreferencesSection, latents: LatentsSection
+    benchmarks: BenchmarksReport, preferences: PreferencesReport, latents: LatentsReport
 ) -> Report:
     """Return a report of these arms, with the summary and capabilities that follow from them."""
     return Report(
@@ -130,7 +130,7 @@ def _row(
     )
 
 
-def _benchmarks() -> BenchmarksSection:
+def _benchmarks() -> BenchmarksReport:
     rows = (
         _row("gsm8k", "math_reasoning", 1319, 73, 155, 0.612, 0.0004),
         _row("mdh_refusal", "refusal", 240, 61, 4, 0.350, 0.0002),
@@ -176,12 +176,12 @@ def _benchmarks() -> BenchmarksSection:
         )
         for n in range(6)
     )
-    return BenchmarksSection(
+    return BenchmarksReport(
         "measured", rows=(*rows, perplexity, secondary), gateable=True, flipped=flipped
     )
 
 
-def _preferences() -> PreferencesSection:
+def _preferences() -> PreferencesReport:
     deltas = PreferenceDeltas(
         judge="verifiable",
         judge_kind="verifiable",
@@ -212,7 +212,7 @@ def _preferences() -> PreferencesSection:
         heterogeneity_p=0.012,
         gateable=True,
     )
-    return PreferencesSection("measured", deltas=deltas)
+    return PreferencesReport("measured", deltas=deltas)
 
 
 def _category(key: str, n: int, elo: float, half: float, q: float) -> PreferenceCategory:
@@ -221,7 +221,7 @@ def _category(key: str, n: int, elo: float, half: float, q: float) -> Preference
     return PreferenceCategory(key, n, n, 0.3, raw, substance, q, few=n < 100)
 
 
-def _latents() -> LatentsSection:
+def _latents() -> LatentsReport:
     dictionaries = tuple(
         _dictionary(f"via-base/{BASE}+{model}/resid_post.15#r0", model, role)
         for model, role in ((BASELINE, "baseline"), (CANDIDATE, "candidate"))
@@ -238,7 +238,7 @@ def _latents() -> LatentsSection:
         for n, found in enumerate(names)
     )
     decoy = replace(latents[-1], id=500, owner="shared", owners={"above_null": "shared"}, rank=0)
-    return LatentsSection(
+    return LatentsReport(
         "measured",
         rule="above_null",
         dictionaries=dictionaries,

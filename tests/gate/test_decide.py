@@ -14,7 +14,7 @@ from scipy import stats
 
 from modeldiff_harness.artifacts import (
     BenchmarkRow,
-    BenchmarksSection,
+    BenchmarksReport,
     Estimate,
     PreferenceCategory,
     Report,
@@ -46,7 +46,7 @@ def binary_row(task: str, n: int, fixed: int, broken: int, /, **more: Any) -> Be
 
 
 def report_of(*rows: BenchmarkRow, failures: tuple[TaskFailure, ...] = ()) -> Report:
-    section = BenchmarksSection(
+    section = BenchmarksReport(
         "measured", rows=rows, failures=failures, gateable=not failures, flipped=()
     )
     return assemble_report(section, SAMPLE.preferences, SAMPLE.latents)
@@ -190,7 +190,7 @@ def test_a_required_criterion_that_was_not_measured_is_inconclusive():
     assert missing.delta is None
     assert "no task gsm9k" in missing.reason
     assert "1 not measured" in verdict.sentence
-    off = replace(SAMPLE, benchmarks=BenchmarksSection("not measured", "no tasks"))
+    off = replace(SAMPLE, benchmarks=BenchmarksReport("not measured", "no tasks"))
     assert "not measured: no tasks" in only(gate(off, bench("good", 0.02))).reason
 
 

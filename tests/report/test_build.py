@@ -36,7 +36,7 @@ from modeldiff_harness.report.build.inputs import (
     NotMeasured,
     ReportInputs,
 )
-from modeldiff_harness.report.build.latents import EXAMPLES_PER_LATENT, latents_section
+from modeldiff_harness.report.build.latents import EXAMPLES_PER_LATENT, latents_report
 from modeldiff_harness.report.schema import to_json
 from modeldiff_harness.testing.latents import planted_scores
 
@@ -156,7 +156,7 @@ def findings(rule: str = "calibrated") -> LatentFindings:
 
 
 def rows_by_id(rule: str = "calibrated"):
-    return {row.id: row for row in latents_section(findings(rule)).latents}
+    return {row.id: row for row in latents_report(findings(rule)).latents}
 
 
 def test_every_latent_that_any_rule_gives_to_a_model_and_every_decoy_has_a_row():
@@ -205,7 +205,7 @@ def test_many_latents_have_fewer_windows_each_and_the_last_ones_none(monkeypatch
 
 
 def test_the_dictionary_carries_counts_of_applied_rules_and_reasons_of_skipped_ones():
-    (found,) = latents_section(findings()).dictionaries
+    (found,) = latents_report(findings()).dictionaries
     assert found.counts["published"]["candidate"] == PUBLISHED.count("candidate") == 1
     assert found.counts["calibrated"]["candidate"] == 2
     assert sum(found.counts["published"].values()) == N_LATENTS

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modeldiff_harness.artifacts import PreferencesSection
+from modeldiff_harness.artifacts import PreferencesReport
 from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.report.schema import (
     read_report,
@@ -157,9 +157,10 @@ def test_reading_a_report_imports_neither_torch_nor_pandas(report, tmp_path):
     path.write_text(to_json(report), encoding="utf-8")
     code = (
         "import sys; from pathlib import Path\n"
+        "from modeldiff_harness.plugins import load_registry\n"
         "from modeldiff_harness.report.schema import read_report\n"
         "from modeldiff_harness.report.render.html import render_html\n"
-        "render_html(read_report(Path(sys.argv[1])))\n"
+        "render_html(read_report(Path(sys.argv[1])), load_registry().sections())\n"
         "print([m for m in ('torch', 'pandas', 'transformers', 'scipy') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
@@ -172,6 +173,6 @@ def test_to_pandas_gives_a_row_each_and_empty_frames_for_what_was_not_run(report
     assert frames["preferences"].set_index("part").loc["style_elo", "estimate"] == 33.0
     assert frames["latents"]["test_score.estimate"].max() == 0.94
     assert len(frames["difference_energy"]) == 3
-    off = replace(report, preferences=PreferencesSection("not measured")).to_pandas()
+    off = replace(report, preferences=PreferencesReport("not measured")).to_pandas()
     assert off["preferences"].empty
     assert off["preference_categories"].empty

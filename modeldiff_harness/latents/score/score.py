@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from modeldiff_harness.artifacts import (
-    LatentExamples,
     LatentScores,
     ScoreColumn,
+    ScorePass,
     TokenisedCorpus,
     TrainedDictionary,
 )
@@ -52,7 +52,7 @@ def score(
     n_blocks: int = 20,
     examples: ExampleSettings | None = None,
     runtime: Runtime,
-) -> tuple[LatentScores, LatentExamples]:
+) -> ScorePass:
     """Score every latent of `dictionary` on held-out tokens; sums, no thresholds.
 
     The context of a batch (codes under θ, reconstructions, errors) is computed once and shared.
@@ -91,7 +91,7 @@ def score(
         quality=quality.finish(),
         activity=activity.finish(),
     )
-    return scores, collector.finish()
+    return ScorePass(scores, collector.finish())
 
 
 def jackknife_blocks(corpus: TokenisedCorpus, n_blocks: int) -> NDArray[np.int64]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from modeldiff_harness.artifacts import (
     BenchmarkItem,
     BenchmarkResults,
-    BenchmarksSection,
-    LatentsSection,
+    BenchmarksReport,
+    LatentsReport,
     PreferenceDeltas,
-    PreferencesSection,
+    PreferencesReport,
     Report,
 )
 from modeldiff_harness.report.build.inputs import LatentFindings, NotMeasured, ReportInputs
-from modeldiff_harness.report.build.latents import latents_section
+from modeldiff_harness.report.build.latents import latents_report
 from modeldiff_harness.report.build.lenses import capability_rows
 from modeldiff_harness.report.build.summary import summarise
 
@@ -43,15 +43,15 @@ def build_report(inputs: ReportInputs) -> Report:
     )
 
 
-def _benchmarks(found: BenchmarkResults | NotMeasured) -> BenchmarksSection:
+def _benchmarks(found: BenchmarkResults | NotMeasured) -> BenchmarksReport:
     if isinstance(found, NotMeasured):
-        return BenchmarksSection("not measured", found.reason)
+        return BenchmarksReport("not measured", found.reason)
     if not found.rows:
         reasons = "; ".join(f"{f.task}: {f.reason}" for f in found.failures)
-        return BenchmarksSection(
+        return BenchmarksReport(
             "not measured", reasons or "no task gave a result", failures=found.failures
         )
-    return BenchmarksSection(
+    return BenchmarksReport(
         status="measured",
         rows=found.rows,
         failures=found.failures,
@@ -81,13 +81,13 @@ def _flipped(found: BenchmarkResults) -> tuple[BenchmarkItem, ...]:
     return tuple(kept)
 
 
-def _preferences(found: PreferenceDeltas | NotMeasured) -> PreferencesSection:
+def _preferences(found: PreferenceDeltas | NotMeasured) -> PreferencesReport:
     if isinstance(found, NotMeasured):
-        return PreferencesSection("not measured", found.reason)
-    return PreferencesSection("measured", deltas=found)
+        return PreferencesReport("not measured", found.reason)
+    return PreferencesReport("measured", deltas=found)
 
 
-def _latents(found: LatentFindings | NotMeasured) -> LatentsSection:
+def _latents(found: LatentFindings | NotMeasured) -> LatentsReport:
     if isinstance(found, NotMeasured):
-        return LatentsSection("not measured", found.reason)
-    return latents_section(found)
+        return LatentsReport("not measured", found.reason)
+    return latents_report(found)

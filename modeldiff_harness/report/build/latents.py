@@ -13,13 +13,13 @@ from modeldiff_harness.artifacts import (
     LatentLabel,
     LatentOwners,
     LatentReport,
-    LatentsSection,
+    LatentsReport,
     TokenWindow,
 )
 from modeldiff_harness.artifacts.corpus import SPLITS
 from modeldiff_harness.report.build.inputs import LatentFindings, MemberFindings
 
-__all__ = ["latents_section"]
+__all__ = ["latents_report"]
 
 EXAMPLES_PER_LATENT = 4
 EXAMPLES_PER_REPORT = 2400
@@ -28,11 +28,11 @@ _SPECIFIC = ("baseline", "candidate", "base")
 _UNLABELLED = LatentLabel("", -1, None, "", "", reason="not labelled")
 
 
-def latents_section(found: LatentFindings) -> LatentsSection:
+def latents_report(found: LatentFindings) -> LatentsReport:
     """Return the section; latents are ordered by dictionary, owner and rank."""
     authors = Counter(document.author for document in found.corpus.documents)
     latents = [row for member in found.members for row in _latent_rows(found, member)]
-    return LatentsSection(
+    return LatentsReport(
         status="measured",
         rule=found.rule,
         dictionaries=tuple(_dictionary(member) for member in found.members),

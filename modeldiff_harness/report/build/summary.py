@@ -7,9 +7,9 @@ from statistics import NormalDist
 
 from modeldiff_harness.artifacts import (
     BenchmarkRow,
-    BenchmarksSection,
-    LatentsSection,
-    PreferencesSection,
+    BenchmarksReport,
+    LatentsReport,
+    PreferencesReport,
 )
 from modeldiff_harness.report.wording import (
     ended,
@@ -23,7 +23,7 @@ __all__ = ["summarise"]
 
 
 def summarise(
-    benchmarks: BenchmarksSection, preferences: PreferencesSection, latents: LatentsSection
+    benchmarks: BenchmarksReport, preferences: PreferencesReport, latents: LatentsReport
 ) -> tuple[str, ...]:
     """Return the largest confirmed loss and gain, style's part of the preference, and the latents.
 
@@ -55,7 +55,7 @@ class _Change:
         return f"{self.row.task} {self.row.metric} {signed(self.row.delta)} ({ends}{lower})"
 
 
-def _losses_and_gains(section: BenchmarksSection) -> tuple[str, ...]:
+def _losses_and_gains(section: BenchmarksReport) -> tuple[str, ...]:
     if section.status != "measured":
         return (f"Benchmarks were not measured: {ended(section.reason)}",)
     rows = [row for row in section.rows if row.primary]
@@ -92,7 +92,7 @@ def _sentence(word: str, confirmed: list[_Change], note: str) -> str:
     return f"Largest confirmed {word}: {largest.told()}; {note}.{beside}"
 
 
-def _style(section: PreferencesSection) -> str:
+def _style(section: PreferencesReport) -> str:
     deltas = section.deltas
     if deltas is None:
         return f"Preferences were not measured: {ended(section.reason)}"
@@ -109,7 +109,7 @@ def _style(section: PreferencesSection) -> str:
     return f"{start}, of which substance {substance} and style {style}."
 
 
-def _latents(section: LatentsSection) -> str:
+def _latents(section: LatentsReport) -> str:
     if section.status != "measured":
         return f"Latents were not measured: {ended(section.reason)}"
     first = [d for d in section.dictionaries if d.replicate == 0]

@@ -1,8 +1,8 @@
-"""Sections `benchmarks` (the forest of deltas) and `items` (what was lost and gained)."""
+"""Section `benchmarks`: the forest of deltas."""
 
 from __future__ import annotations
 
-from modeldiff_harness.artifacts import BenchmarkItem, BenchmarkRow, BenchmarksSection, Report
+from modeldiff_harness.artifacts import BenchmarkRow, BenchmarksReport, Report
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.report.figures import forest_plot
 from modeldiff_harness.report.wording import (
@@ -16,7 +16,7 @@ from modeldiff_harness.report.wording import (
     tone_of,
 )
 
-__all__ = ["render", "render_items"]
+__all__ = ["BenchmarksSection"]
 
 _COLUMNS = (
     "task",
@@ -56,47 +56,50 @@ _READING = (
     "0.05, Benjamini–Hochberg over the tasks. MDE: the smallest difference that this n shows with "
     "80 % power. Fixed / broken: items gained / lost."
 )
-_LONGEST_RESPONSE = 240
 
 
-def render(report: Report) -> RenderedSection:
-    """Return one row a task for its primary metric; the other metrics are collapsed."""
-    section = report.benchmarks
-    if section.status != "measured":
-        text = (f"Not measured: {ended(section.reason)}",)
-        return RenderedSection("benchmarks", "Benchmarks", text, _failures(section))
-    primary = tuple(row for row in section.rows if row.primary)
-    tables = []
-    if primary:
-        tables.append(
-            ReportTable(
-                "Deltas by task",
-                _COLUMNS,
-                tuple(_cells(row) for row in primary),
-                "↓ after a task: lower is better."
-                if any(not r.higher_is_better for r in primary)
-                else "",
-                tuple(tone_of(row) for row in primary),
+class BenchmarksSection:
+    """Deltas by task with intervals and tests."""
+
+    name, order = "benchmarks", 300
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return one row a task for its primary metric; the other metrics are collapsed."""
+        section = report.benchmarks
+        if section.status != "measured":
+            text = (f"Not measured: {ended(section.reason)}",)
+            return RenderedSection("benchmarks", "Benchmarks", text, _failures(section))
+        primary = tuple(row for row in section.rows if row.primary)
+        tables = []
+        if primary:
+            tables.append(
+                ReportTable(
+                    "Deltas by task",
+                    _COLUMNS,
+                    tuple(_cells(row) for row in primary),
+                    "↓ after a task: lower is better."
+                    if any(not r.higher_is_better for r in primary)
+                    else "",
+                    tuple(tone_of(row) for row in primary),
+                )
             )
+        tables += _failures(section)
+        title = "All metrics, with tests and errors"
+        details = tuple(_details(row) for row in section.rows)
+        tables.append(ReportTable(title, _DETAIL_COLUMNS, details, collapsed=True))
+        tables += [*_noise(section), *_alignments(section), *_faults(section)]
+        figure = forest_plot(primary)
+        return RenderedSection(
+            "benchmarks",
+            "Benchmarks",
+            _text(section),
+            tuple(tables),
+            (figure,) if figure else (),
+            reading=(_READING,),
         )
-    tables += _failures(section)
-    details = tuple(_details(row) for row in section.rows)
-    tables.append(
-        ReportTable("All metrics, with tests and errors", _DETAIL_COLUMNS, details, collapsed=True)
-    )
-    tables += [*_noise(section), *_alignments(section), *_faults(section)]
-    figure = forest_plot(primary)
-    return RenderedSection(
-        "benchmarks",
-        "Benchmarks",
-        _text(section),
-        tuple(tables),
-        (figure,) if figure else (),
-        reading=(_READING,),
-    )
 
 
-def _text(section: BenchmarksSection) -> tuple[str, ...]:
+def _text(section: BenchmarksReport) -> tuple[str, ...]:
     limit = ""
     if section.limit is not None:
         limit = f"Limited to {section.limit:g} items a task: smoke, not gateable."
@@ -149,7 +152,7 @@ def _details(row: BenchmarkRow) -> tuple[str, ...]:
     )
 
 
-def _noise(section: BenchmarksSection) -> list[ReportTable]:
+def _noise(section: BenchmarksReport) -> list[ReportTable]:
     """Beside every delta what two runs of the baseline alone differ by."""
     rows = [row for row in section.rows if row.n_replicates]
     if not rows:
@@ -174,7 +177,7 @@ def _noise(section: BenchmarksSection) -> list[ReportTable]:
     return [ReportTable("Noise floor", columns, cells, note)]
 
 
-def _alignments(section: BenchmarksSection) -> list[ReportTable]:
+def _alignments(section: BenchmarksReport) -> list[ReportTable]:
     """Tasks whose items are not all paired as they stand."""
     found = [
         one
@@ -204,7 +207,7 @@ def _alignments(section: BenchmarksSection) -> list[ReportTable]:
     return [ReportTable("Items that are not compared", columns, cells, collapsed=True)]
 
 
-def _faults(section: BenchmarksSection) -> list[ReportTable]:
+def _faults(section: BenchmarksReport) -> list[ReportTable]:
     """Answers that were not extracted, truncated, refused or failed, by model."""
     kinds = ("n_not_extracted", "n_empty", "n_truncated", "n_refused", "n_errors")
     found = [one for one in section.answer_faults if any(getattr(one, k) for k in kinds)]
@@ -231,56 +234,8 @@ def _metric(row: BenchmarkRow) -> str:
     return row.metric if row.filter in ("", "none") else f"{row.metric}, {row.filter}"
 
 
-def _failures(section: BenchmarksSection) -> tuple[ReportTable, ...]:
+def _failures(section: BenchmarksReport) -> tuple[ReportTable, ...]:
     if not section.failures:
         return ()
     rows = tuple((failure.task, failure.reason) for failure in section.failures)
     return (ReportTable("Tasks that failed", ("task", "reason"), rows, tones=("bad",) * len(rows)),)
-
-
-def render_items(report: Report) -> RenderedSection | None:
-    """Return a few items a task that the candidate lost or gained."""
-    section = report.benchmarks
-    if not section.flipped:
-        return None
-    better = {(r.task, r.metric, r.filter): r.higher_is_better for r in section.rows}
-    tables = []
-    for task in dict.fromkeys(item.task for item in section.flipped):
-        items = [item for item in section.flipped if item.task == task]
-        marked = [(_gained(item, better), item) for item in items]
-        marked.sort(key=lambda pair: pair[0])
-        tables.append(
-            ReportTable(
-                task,
-                ("change", "item", "target", "baseline's answer", "candidate's answer", "prompt"),
-                tuple(_item(gained, item) for gained, item in marked),
-                tones=tuple("good" if gained else "bad" for gained, _ in marked),
-                collapsed=True,
-            )
-        )
-    text = "At most five of each a task, losses first; the store keeps every item."
-    return RenderedSection("items", "Items lost and gained", (text,), tuple(tables))
-
-
-def _gained(item: BenchmarkItem, better: dict[tuple[str, str, str], bool]) -> bool:
-    rises = item.candidate > item.baseline
-    return rises == better.get((item.task, item.metric, item.filter), True)
-
-
-def _item(gained: bool, item: BenchmarkItem) -> tuple[str, ...]:
-    return (
-        "gained" if gained else "lost",
-        str(item.doc_id),
-        _short(item.target),
-        _short(item.baseline_response),
-        _short(item.candidate_response),
-        _short(item.prompt),
-    )
-
-
-def _short(text: str) -> str:
-    """Shorten in the middle: the end of a prompt holds the question."""
-    if len(text) <= _LONGEST_RESPONSE:
-        return text
-    half = _LONGEST_RESPONSE // 2
-    return f"{text[:half]} […] {text[-half:]}"

@@ -8,13 +8,13 @@ from modeldiff_harness.artifacts import (
     DictionaryReport,
     Estimate,
     LatentReport,
-    LatentsSection,
+    LatentsReport,
     Report,
 )
 from modeldiff_harness.contracts import ExampleGroup, RenderedSection, ReportTable
 from modeldiff_harness.report.wording import ABSENT, capability_title, ended, number, percent
 
-__all__ = ["render", "short_names"]
+__all__ = ["LatentsSection", "short_names"]
 
 ROWS_SHOWN = 12
 """Latents of one model that stand open; the others follow in a closed table."""
@@ -32,46 +32,51 @@ _READING = (
 )
 
 
-def render(report: Report) -> RenderedSection:
-    """Return counts by rule, quality, latents by owner with labels and tests, and examples."""
-    section = report.latents
-    if section.status != "measured":
-        text = (f"Not measured: {ended(section.reason)}",)
-        return RenderedSection("latents", "Latents", text)
-    names = {"candidate": report.pair.candidate.name, "baseline": report.pair.baseline.name}
-    if report.pair.base is not None:
-        names["base"] = report.pair.base.name
-    short = short_names(section.dictionaries)
-    tables = [_rules(section, short)]
-    shown: list[LatentReport] = []
-    for owner in _SPECIFIC:
-        own = [row for row in section.latents if row.owner == owner and not row.decoy]
-        own.sort(key=lambda row: (row.category is None, row.rank, row.dictionary_id))
-        shown += own
-        tables += _owner_tables(
-            f"Specific to {names.get(owner, owner)} ({owner})", own, section, short
+class LatentsSection:
+    """Rules side by side, latents with labels and tests, examples."""
+
+    name, order = "latents", 700
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return counts by rule, quality, latents by owner with labels and tests, and examples."""
+        section = report.latents
+        if section.status != "measured":
+            text = (f"Not measured: {ended(section.reason)}",)
+            return RenderedSection("latents", "Latents", text)
+        names = {"candidate": report.pair.candidate.name, "baseline": report.pair.baseline.name}
+        if report.pair.base is not None:
+            names["base"] = report.pair.base.name
+        short = short_names(section.dictionaries)
+        tables = [_rules(section, short)]
+        shown: list[LatentReport] = []
+        for owner in _SPECIFIC:
+            own = [row for row in section.latents if row.owner == owner and not row.decoy]
+            own.sort(key=lambda row: (row.category is None, row.rank, row.dictionary_id))
+            shown += own
+            tables += _owner_tables(
+                f"Specific to {names.get(owner, owner)} ({owner})", own, section, short
+            )
+        elsewhere = [r for r in section.latents if r.owner not in _SPECIFIC and not r.decoy]
+        decoys = [row for row in section.latents if row.decoy]
+        if elsewhere:
+            title = f"Specific only under a rule other than {section.rule}"
+            tables.append(_latents(title, elsewhere, section, short, collapsed=True))
+        if decoys:
+            title = "Decoys: shared latents that went through the same labelling"
+            tables.append(_latents(title, decoys, section, short, collapsed=True))
+        tables.append(_quality(section, short))
+        examples = tuple(_example(row) for row in shown if row.examples)[:EXAMPLES_SHOWN]
+        return RenderedSection(
+            "latents",
+            "Latents",
+            _text(section, decoys),
+            tuple(tables),
+            examples=examples,
+            reading=_READING,
         )
-    elsewhere = [r for r in section.latents if r.owner not in _SPECIFIC and not r.decoy]
-    decoys = [row for row in section.latents if row.decoy]
-    if elsewhere:
-        title = f"Specific only under a rule other than {section.rule}"
-        tables.append(_latents(title, elsewhere, section, short, collapsed=True))
-    if decoys:
-        title = "Decoys: shared latents that went through the same labelling"
-        tables.append(_latents(title, decoys, section, short, collapsed=True))
-    tables.append(_quality(section, short))
-    examples = tuple(_example(row) for row in shown if row.examples)[:EXAMPLES_SHOWN]
-    return RenderedSection(
-        "latents",
-        "Latents",
-        _text(section, decoys),
-        tuple(tables),
-        examples=examples,
-        reading=_READING,
-    )
 
 
-def _text(section: LatentsSection, decoys: list[LatentReport]) -> tuple[str, ...]:
+def _text(section: LatentsReport, decoys: list[LatentReport]) -> tuple[str, ...]:
     authors = ", ".join(f"{name} {count:,}" for name, count in section.corpus_authors.items())
     corpus = f"Corpus: {section.n_corpus_tokens:,} tokens; documents by author: {authors}."
     labelled = sum(row.category is not None for row in decoys)
@@ -84,7 +89,7 @@ def _text(section: LatentsSection, decoys: list[LatentReport]) -> tuple[str, ...
     return tuple(text for text in (corpus, _how_run(section), checked) if text)
 
 
-def _how_run(section: LatentsSection) -> str:
+def _how_run(section: LatentsReport) -> str:
     """Say how the activations were made; in full where models differ, and warn of bfloat16."""
     found = section.how_run
     if not found:
@@ -116,7 +121,7 @@ def short_names(dictionaries: Sequence[DictionaryReport]) -> dict[str, str]:
     return names if unique else {name: name for name in names}
 
 
-def _rules(section: LatentsSection, short: Mapping[str, str]) -> ReportTable:
+def _rules(section: LatentsReport, short: Mapping[str, str]) -> ReportTable:
     owners = [o for o in _SPECIFIC if any(o in _roles(d) for d in section.dictionaries)]
     rows, tones = [], []
     for dictionary in section.dictionaries:
@@ -167,7 +172,7 @@ def _thresholds(thresholds: dict[str, float]) -> str:
 
 
 def _owner_tables(
-    title: str, rows: list[LatentReport], section: LatentsSection, short: Mapping[str, str]
+    title: str, rows: list[LatentReport], section: LatentsReport, short: Mapping[str, str]
 ) -> list[ReportTable]:
     if not rows:
         return []
@@ -183,7 +188,7 @@ def _owner_tables(
 def _latents(
     title: str,
     rows: list[LatentReport],
-    section: LatentsSection,
+    section: LatentsReport,
     short: Mapping[str, str],
     *,
     collapsed: bool = False,
@@ -226,7 +231,7 @@ def _test(metric: str, score: Estimate | None) -> str:
     return f"{name}{number(score.estimate, 2)} ({ends})"
 
 
-def _quality(section: LatentsSection, short: Mapping[str, str]) -> ReportTable:
+def _quality(section: LatentsReport, short: Mapping[str, str]) -> ReportTable:
     rows = tuple(
         (
             short[d.dictionary_id],

@@ -17,7 +17,7 @@ from modeldiff_harness.report.wording import (
     with_interval,
 )
 
-__all__ = ["render", "render_preferences"]
+__all__ = ["PreferencesSection", "render_preferences"]
 
 _CHOICES = {
     "both_bad_dropped": "votes that both are bad dropped",
@@ -27,12 +27,17 @@ _CHOICES = {
 }
 
 
-def render(report: Report) -> RenderedSection:
-    """Return the split in Elo, the style features, the capabilities and the flags."""
-    arm, title = report.preferences, "Preferences"
-    if arm.deltas is None:
-        return RenderedSection("preferences", title, (f"Not measured: {ended(arm.reason)}",))
-    return render_preferences(arm.deltas, title)
+class PreferencesSection:
+    """Raw = substance + style + dispersion, in Elo."""
+
+    name, order = "preferences", 400
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return the split in Elo, the style features, the capabilities and the flags."""
+        arm, title = report.preferences, "Preferences"
+        if arm.deltas is None:
+            return RenderedSection("preferences", title, (f"Not measured: {ended(arm.reason)}",))
+        return render_preferences(arm.deltas, title)
 
 
 def render_preferences(deltas: PreferenceDeltas, title: str) -> RenderedSection:

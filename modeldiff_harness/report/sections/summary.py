@@ -6,18 +6,23 @@ from modeldiff_harness.artifacts import Report
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.report.wording import capability_title
 
-__all__ = ["render", "stamp"]
+__all__ = ["SummarySection", "stamp"]
 
 
-def render(report: Report) -> RenderedSection:
-    """Return the stamp, the sentences, the conflicts and the state of the three arms."""
-    paragraphs = [stamp(report), *report.summary, _conflicts(report)]
-    return RenderedSection(
-        key="summary",
-        title="Summary",
-        paragraphs=tuple(text for text in paragraphs if text),
-        tables=(_arms(report),),
-    )
+class SummarySection:
+    """What a reviewer reads first: stamp, sentences, conflicts, the state of the arms."""
+
+    name, order = "summary", 100
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return the stamp, the sentences, the conflicts and the state of the three arms."""
+        paragraphs = [stamp(report), *report.summary, _conflicts(report)]
+        return RenderedSection(
+            key="summary",
+            title="Summary",
+            paragraphs=tuple(text for text in paragraphs if text),
+            tables=(_arms(report),),
+        )
 
 
 def stamp(report: Report) -> str:

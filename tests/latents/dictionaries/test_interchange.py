@@ -262,7 +262,7 @@ def test_delta_norm_is_ours_whatever_row_the_candidate_has(
     stream = planted_stream(PLANTED)[0]
     public = read_public(write_crosscoder_learning(tmp_path / "x", drawn))
     fitted = fit_to_stream(adopt(public, order, site="resid_post.0", dictionary_id="x"), stream)
-    scores, _ = score(fitted, stream, [DeltaNorm()], runtime=Runtime())
+    scores = score(fitted, stream, [DeltaNorm()], runtime=Runtime()).scores
     delta_L = scores.column(f"delta_norm[{A}|{B}]").values_L
     assert delta_L[3] == 1.0
     assert delta_L[4] == 0.0

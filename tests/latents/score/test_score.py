@@ -64,12 +64,13 @@ def _score(
     if order is not None:
         stream, _ = planted_stream(config, dtype=torch.float64, order=order)
         dictionary = _permuted(dictionary, order)
-    scores, examples = score(
+    scored = score(
         dictionary,
         stream,
         scorers if scorers is not None else [DeltaNorm(), LatentScaling(), Activity()],
         runtime=Runtime(batch_tokens=batch_tokens),
     )
+    scores, examples = scored.scores, scored.examples
     return Scored(stream, truth, dictionary, scores, examples)
 
 
@@ -317,7 +318,8 @@ def test_prompts_of_several_documents_are_counted_once(
         documents.append(replace(document, prompt_id=f"q{number % 4}-{number // 8}"))
     stream.corpus = replace(stream.corpus, documents=tuple(documents))
     dictionary = truth.dictionary(stream.normalisers, artefacts=True)
-    scores, examples = score(dictionary, stream, [], runtime=Runtime(batch_tokens=300))
+    scored = score(dictionary, stream, [], runtime=Runtime(batch_tokens=300))
+    scores, examples = scored.scores, scored.examples
     activity = scores.activity
     assert (activity.n_prompts_G < activity.n_documents_G).any()
     _check_group_activity(Scored(stream, truth, dictionary, scores, examples))

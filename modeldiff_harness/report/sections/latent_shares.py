@@ -16,7 +16,7 @@ from modeldiff_harness.report.wording import (
     signed,
 )
 
-__all__ = ["render"]
+__all__ = ["LatentSharesSection"]
 
 _COUNTS = "Counts: candidate : baseline. Grey: inside the null band."
 _READING = (
@@ -26,30 +26,37 @@ _READING = (
 )
 
 
-def render(report: Report) -> RenderedSection:
-    """Return the shares by class and capability with the null twin's band; exploratory."""
-    section = report.latents
-    title = "What the specific latents are about"
-    if section.status != "measured" or section.profile is None:
-        text = (f"Not measured: {ended(section.reason or 'no profile')}",)
-        return RenderedSection("latent-shares", title, text)
-    profile = section.profile
-    classes = tuple(row for row in profile.rows if row.level == "class" and _seen(row))
-    capabilities = tuple(row for row in profile.rows if row.level == "capability" and _seen(row))
-    tables = []
-    if capabilities:
-        tables.append(_table("By capability", capabilities, profile))
-    if classes:
-        tables.append(_table("By class", classes, profile))
-    chart = share_chart(capabilities)
-    return RenderedSection(
-        "latent-shares",
-        title,
-        _text(profile),
-        tuple(tables),
-        (chart,) if chart else (),
-        reading=(_READING,),
-    )
+class LatentSharesSection:
+    """Capabilities of the specific latents, with the null band."""
+
+    name, order = "latent-shares", 500
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return the shares by class and capability with the null twin's band; exploratory."""
+        section = report.latents
+        title = "What the specific latents are about"
+        if section.status != "measured" or section.profile is None:
+            text = (f"Not measured: {ended(section.reason or 'no profile')}",)
+            return RenderedSection("latent-shares", title, text)
+        profile = section.profile
+        classes = tuple(row for row in profile.rows if row.level == "class" and _seen(row))
+        capabilities = tuple(
+            row for row in profile.rows if row.level == "capability" and _seen(row)
+        )
+        tables = []
+        if capabilities:
+            tables.append(_table("By capability", capabilities, profile))
+        if classes:
+            tables.append(_table("By class", classes, profile))
+        chart = share_chart(capabilities)
+        return RenderedSection(
+            "latent-shares",
+            title,
+            _text(profile),
+            tuple(tables),
+            (chart,) if chart else (),
+            reading=(_READING,),
+        )
 
 
 def _seen(row: ProfileRow) -> bool:

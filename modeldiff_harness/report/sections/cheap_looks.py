@@ -6,31 +6,36 @@ from modeldiff_harness.artifacts import DifferenceEnergy, EnergyRow, Report, Sim
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.report.wording import ABSENT, capability_title, number, percent
 
-__all__ = ["render"]
+__all__ = ["CheapLooksSection"]
 
 _CONTROLS = {
     "mean_difference": "mean activation difference",
     "logistic_probe": "logistic probe",
     "word_counts": "word counts of the answers",
 }
+_READING = (
+    "Difference energy is ‖x^c − x^b‖² / ‖x^b‖², how far the activations moved; the controls ask "
+    "what a cheap method tells of the same held-out prompts. A latent that says no more than these "
+    "is no finding.",
+)
 
 
-def render(report: Report) -> RenderedSection | None:
-    """Return difference energies by capability and author, and the simple controls."""
-    section = report.latents
-    if not section.difference_energy and not section.controls:
-        return None
-    reading = (
-        "Difference energy is ‖x^c − x^b‖² / ‖x^b‖², how far the activations moved; the controls "
-        "ask what a cheap method tells of the same held-out prompts. A latent that says no more "
-        "than these is no finding.",
-    )
-    tables = [_energy(energy) for energy in section.difference_energy]
-    if section.controls:
-        tables.append(_controls(section.controls))
-    return RenderedSection(
-        "cheap-looks", "Looks that cost no training", (), tuple(tables), reading=reading
-    )
+class CheapLooksSection:
+    """Difference energy and simple controls."""
+
+    name, order = "cheap-looks", 800
+
+    def render(self, report: Report) -> RenderedSection | None:
+        """Return difference energies by capability and author, and the simple controls."""
+        section = report.latents
+        if not section.difference_energy and not section.controls:
+            return None
+        tables = [_energy(energy) for energy in section.difference_energy]
+        if section.controls:
+            tables.append(_controls(section.controls))
+        return RenderedSection(
+            "cheap-looks", "Looks that cost no training", (), tuple(tables), reading=_READING
+        )
 
 
 def _energy(energy: DifferenceEnergy) -> ReportTable:
