@@ -16,7 +16,7 @@ from modeldiff_harness.artifacts.difference import DifferenceEnergy, SimpleContr
 from modeldiff_harness.artifacts.estimates import Estimate
 from modeldiff_harness.artifacts.meaning import CapabilityProfile, TokenWindow
 from modeldiff_harness.artifacts.models import ComparabilityCheck, ModelIdentity
-from modeldiff_harness.artifacts.preferences import PreferenceCategory, StyleEffect
+from modeldiff_harness.artifacts.preferences import PreferenceDeltas
 from modeldiff_harness.artifacts.scores import DictionaryQuality
 
 if TYPE_CHECKING:
@@ -73,46 +73,13 @@ class PreferencesReport:
 
     status: ArmStatus
     reason: str = ""
-    judge: str = ""
-    judge_kind: str = ""
-    feature_set: str = ""
-    raw_elo: Estimate | None = None
-    substance_elo: Estimate | None = None
-    style_elo: Estimate | None = None
-    dispersion_elo: Estimate | None = None
-    win_rate: Estimate | None = None
-    style_effects: tuple[StyleEffect, ...] = ()
-    sensitivity: dict[str, Estimate] = field(default_factory=dict)
-    n_battles: int = 0
-    n_prompts: int = 0
-    n_invalid: int = 0
-    tie_rate: float | None = None
-    flags: tuple[str, ...] = ()
-    categories: tuple[PreferenceCategory, ...] = ()
-    heterogeneity_p: float | None = None
-    gateable: bool = False
-    sentence: str = ""
-    """What the numbers say, in one plain sentence."""
-    raw_points: Estimate | None = None
-    """100·(win rate − ½): win-rate points."""
-    substance_points: Estimate | None = None
-    style_points: Estimate | None = None
-    """The step from equal style to the mean difference in style."""
-    dispersion_points: Estimate | None = None
-    position_elo: Estimate | None = None
-    """What being shown first is worth; None when position is not controlled."""
-    sensitivity_substance: dict[str, Estimate] = field(default_factory=dict)
-    """Substance under the choices of `sensitivity`, where style could be controlled."""
-    n_clusters: int = 0
-    """Units of the intervals: prompts or conversations."""
-    n_models: int = 2
-    """Models whose battles the scores and the style effects are learnt from."""
-    n_direct: int = 0
-    """Battles between the two models themselves."""
-    source: str = ""
-    """The judge, or the importer of the file."""
-    dropped: dict[str, int] = field(default_factory=dict)
-    """Reason → rows or prompts that could not be used."""
+    """Why it was not measured, or empty."""
+    deltas: PreferenceDeltas | None = None
+    """What was found; null exactly when it was not measured."""
+
+    def __post_init__(self) -> None:
+        if (self.deltas is not None) != (self.status == "measured"):
+            raise ValueError("preferences hold deltas exactly when their status is 'measured'")
 
 
 @dataclass(frozen=True)
@@ -288,13 +255,9 @@ class Report:
 
         from modeldiff_harness.artifacts.codec import to_plain
 
-        profile = self.latents.profile
-        parts = ("raw_elo", "substance_elo", "style_elo", "dispersion_elo")
-        split = [
-            {"part": name, **to_plain(part)}
-            for name in parts
-            if (part := getattr(self.preferences, name)) is not None
-        ]
+        profile, deltas = self.latents.profile, self.preferences.deltas
+        parts = {} if deltas is None else deltas.elo_parts
+        split = [{"part": f"{name}_elo", **to_plain(part)} for name, part in parts.items()]
         energies = [
             {"site": energy.site, "of": energy.pair[1], "against": energy.pair[0], **to_plain(row)}
             for energy in self.latents.difference_energy
@@ -303,7 +266,7 @@ class Report:
         rows: dict[str, list[dict[str, Any]]] = {
             "benchmarks": [row.columns() for row in self.benchmarks.rows],
             "preferences": split,
-            "preference_categories": to_plain(self.preferences.categories),
+            "preference_categories": [] if deltas is None else to_plain(deltas.categories),
             "latents": to_plain(self.latents.latents),
             "dictionaries": to_plain(self.latents.dictionaries),
             "shares": to_plain(profile.rows) if profile is not None else [],

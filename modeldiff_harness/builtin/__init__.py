@@ -95,7 +95,7 @@ def _preferences() -> Iterable[Component]:
         Component("battle_importer", "mt-bench", f"{_HERE}.import_battles_mt_bench:create",
                   "pairwise judgments of MT-bench (gpt-4_pair.jsonl)"),
         Component("battle_importer", "arena-hard", f"{_HERE}.import_battles_arena_hard:create",
-                  "judgments of arena-hard-auto 0.1 and 2.0", config={"baseline": "gpt-4-0314"}),
+                  "judgments of arena-hard-auto 0.1 and 2.0", config={"reference": "gpt-4-0314"}),
         Component("battle_importer", "alpaca-eval", f"{_HERE}.import_battles_alpaca:create",
                   "annotations.json of alpaca_eval"),
         Component("battle_importer", "table", f"{_HERE}.import_battles_table:create",

@@ -18,7 +18,7 @@ from modeldiff_harness.cli.options import (
 from modeldiff_harness.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from modeldiff_harness.artifacts import Battles, PreferencesReport
+    from modeldiff_harness.artifacts import Battles, PreferenceDeltas
     from modeldiff_harness.plugins import Registry
 
 __all__ = ["rank"]
@@ -38,7 +38,7 @@ _OF_A_RUN = {option.name for option in RUN_OPTIONS}
     "--format",
     "output_format",
     type=click.Choice(["text", "json", "markdown", "html"]),
-    help="With FILE: how to print (default: text); json is the preferences object of report.json.",
+    help="With FILE: how to print (default: text); json is `preferences.deltas` of report.json.",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="With FILE: write it there.")
 @click.option("--format_in", help="With FILE: importer of the battles (default: auto).")
@@ -88,13 +88,12 @@ def rank(files: tuple[Path, ...], store: Path | None, **given: Any) -> None:
         run_stage("rank", store, {k: v for k, v in given.items() if k in _OF_A_RUN})
 
 
-def _ranked(files: Sequence[Path], own: Mapping[str, Any]) -> PreferencesReport:
+def _ranked(files: Sequence[Path], own: Mapping[str, Any]) -> PreferenceDeltas:
     from modeldiff_harness.cli.progress import console_progress
     from modeldiff_harness.contracts import Runtime
     from modeldiff_harness.plugins import load_registry
     from modeldiff_harness.preferences.coefficients import read_style_coefficients
     from modeldiff_harness.preferences.rank import rank as rank_battles
-    from modeldiff_harness.report.build.preferences import preferences_report
 
     registry = load_registry()
     name = own["feature_set"] or "lmarena-v1"
@@ -113,13 +112,12 @@ def _ranked(files: Sequence[Path], own: Mapping[str, Any]) -> PreferencesReport:
         pair_only=bool(own["pair_only"]),
         runtime=Runtime(progress=console_progress()),
     )
-    section = preferences_report(found)
     if own["category"]:
         from dataclasses import replace
 
         chosen = tuple(f"category:{category}" for category in own["category"])
-        section = replace(section, flags=(*chosen, *section.flags))
-    return section
+        found = replace(found, flags=(*chosen, *found.flags))
+    return found
 
 
 def _read(files: Sequence[Path], own: Mapping[str, Any], registry: Registry) -> Battles:
@@ -183,18 +181,18 @@ def _pair(battles: Battles, own: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def _show(section: PreferencesReport, own: Mapping[str, Any]) -> None:
+def _show(deltas: PreferenceDeltas, own: Mapping[str, Any]) -> None:
     from modeldiff_harness.artifacts.codec import to_plain
     from modeldiff_harness.cli.printing import json_text, show_section
 
     output_format = own["output_format"] or "text"
     if output_format == "json":
-        text = json_text(to_plain(section))
+        text = json_text(to_plain(deltas))
     else:
         from modeldiff_harness.report.sections.preferences import render_preferences
 
         title = f"Preference: {own['baseline']} → {own['candidate']}"
-        rendered = render_preferences(section, title)
+        rendered = render_preferences(deltas, title)
         text = show_section(rendered, output_format, "mdh rank", to_file=own["output"] is not None)
     if own["output"] is None:
         click.echo(text, nl=False)

@@ -231,10 +231,10 @@ def _reason(found: CriterionVerdict) -> str:
 
 
 def _style_driven_gain(report: Report) -> bool | None:
-    section = report.preferences
-    if section.raw_elo is None:
+    deltas = report.preferences.deltas
+    if deltas is None:
         return None
-    return style_driven_gain(section.raw_elo, section.substance_elo, section.style_elo)
+    return style_driven_gain(deltas.raw_elo, deltas.substance_elo, deltas.style_elo)
 
 
 def _whole(criteria: Sequence[CriterionVerdict], checks: Sequence[CheckVerdict]) -> Outcome:

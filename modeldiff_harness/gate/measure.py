@@ -203,19 +203,20 @@ def _pooled(parts: Sequence[Measured]) -> Measured:
 
 
 def _preference(section: PreferencesReport, rule: Rule, confidence: float) -> Measured | Missing:
-    if section.status != "measured":
+    deltas = section.deltas
+    if deltas is None:
         return Missing(f"preferences were not measured: {section.reason}")
     remarks = [
         f"{rule.name}: {describe_flag(flag)}"
-        for flag in section.flags
+        for flag in deltas.flags
         if flag.startswith(("no_overlap", "mixed_judge_kinds", "position_unbalanced"))
     ]
     source: str
     if rule.within is None:
-        found = section.substance_elo if rule.subject == "substance" else section.raw_elo
-        n, source = section.n_prompts, section.judge
+        found = deltas.substance_elo if rule.subject == "substance" else deltas.raw_elo
+        n, source = deltas.n_prompts, deltas.judge
     else:
-        category = next((c for c in section.categories if c.capability == rule.within), None)
+        category = next((c for c in deltas.categories if c.capability == rule.within), None)
         if category is None:
             return Missing(f"no prompts of the capability {rule.within} were judged")
         if category.few:
@@ -224,9 +225,9 @@ def _preference(section: PreferencesReport, rule: Rule, confidence: float) -> Me
                 f"{_FEW_PROMPTS} are needed"
             )
         found = category.substance_elo if rule.subject == "substance" else category.raw_elo
-        n, source = category.n_prompts, section.judge
+        n, source = category.n_prompts, deltas.judge
     if found is None:
-        why = "; ".join(describe_flag(flag) for flag in section.flags) or "no estimate"
+        why = "; ".join(describe_flag(flag) for flag in deltas.flags) or "no estimate"
         return Missing(f"{rule.subject} could not be told apart: {why}")
     return Measured(
         unit="Elo",

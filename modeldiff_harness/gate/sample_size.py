@@ -187,11 +187,11 @@ def _variance(asked: SizeQuestion, row: BenchmarkRow | None) -> tuple[float | No
 
 def _preference(asked: SizeQuestion, run: Report | None) -> PromptSize:
     variance, basis, n = elo_variance(), "assumed", None
-    if run is not None and run.preferences.status == "measured":
-        found = run.preferences.substance_elo or run.preferences.raw_elo
-        units = run.preferences.n_clusters or run.preferences.n_prompts
-        if found is not None and found.se and units:
-            variance, basis, n = units * found.se**2, "run", units
+    if run is not None and (deltas := run.preferences.deltas) is not None:
+        found = deltas.substance_elo or deltas.raw_elo
+        if found.se:
+            n = deltas.n_clusters
+            variance, basis = n * found.se**2, "run"
     needed = items_for_margin(asked.elo_margin, variance, asked.confidence, asked.power)
     resolvable = mde(n, variance, asked.confidence, asked.power) if n else None
     return PromptSize(

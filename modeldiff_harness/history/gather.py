@@ -128,15 +128,10 @@ def _numbers(report: Report) -> dict[str, HistoryNumber]:
             unit,
             row.higher_is_better,
         )
-    preferences = report.preferences
-    parts = (
-        ("preference, raw", preferences.raw_elo),
-        ("preference, substance", preferences.substance_elo),
-        ("preference, style", preferences.style_elo),
-    )
-    for name, part in parts:
-        if part is not None:
-            numbers[name] = HistoryNumber(
+    deltas = report.preferences.deltas
+    for name, part in (deltas.elo_parts if deltas is not None else {}).items():
+        if name != "dispersion":
+            numbers[f"preference, {name}"] = HistoryNumber(
                 part.estimate, part.lower, part.upper, part.se, "Elo", higher_is_better=True
             )
     return numbers

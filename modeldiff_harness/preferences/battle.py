@@ -12,14 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from modeldiff_harness.artifacts import Answer, Answers, Battle, Battles, PreferencePrompt
+from modeldiff_harness.artifacts.preferences import WINNERS
 from modeldiff_harness.contracts import AnswerPair, Judge, Judgment, Runtime
 from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.preferences.prompts import prompt_digest
 
-__all__ = ["WINNERS", "battle"]
-
-WINNERS = ("model_a", "model_b", "tie", "both_bad", "invalid")
-"""What a verdict can say."""
+__all__ = ["battle"]
 
 
 def battle(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from modeldiff_harness.artifacts import (
     OWNERS,
@@ -22,6 +23,7 @@ from modeldiff_harness.artifacts import (
     PairedCounts,
     PairReport,
     PreferenceCategory,
+    PreferenceDeltas,
     PreferencesReport,
     ProfileRow,
     Provenance,
@@ -36,7 +38,7 @@ from modeldiff_harness.report.build.lenses import capability_rows
 from modeldiff_harness.report.build.summary import summarise
 from modeldiff_harness.taxonomy import load_taxonomy
 
-__all__ = ["assemble_report", "sample_report"]
+__all__ = ["assemble_report", "sample_report", "with_preferences"]
 
 BASE, BASELINE, CANDIDATE = "sample-base", "sample-sft", "sample-simpo"
 
@@ -44,6 +46,15 @@ BASE, BASELINE, CANDIDATE = "sample-base", "sample-sft", "sample-simpo"
 def sample_report() -> Report:
     """Return a report with all arms measured; numbers are invented and hang together."""
     return assemble_report(_benchmarks(), _preferences(), _latents())
+
+
+def with_preferences(report: Report, **changes: Any) -> Report:
+    """Return the report with other values in these fields of its preference deltas."""
+    section = report.preferences
+    if section.deltas is None:
+        raise ValueError("the report has no preferences to change")
+    changed = replace(section, deltas=replace(section.deltas, **changes))
+    return replace(report, preferences=changed)
 
 
 def assemble_report(
@@ -173,8 +184,7 @@ def _benchmarks() -> BenchmarksReport:
 
 
 def _preferences() -> PreferencesReport:
-    return PreferencesReport(
-        "measured",
+    deltas = PreferenceDeltas(
         judge="verifiable",
         judge_kind="verifiable",
         feature_set="lmarena-v1",
@@ -191,6 +201,7 @@ def _preferences() -> PreferencesReport:
         sensitivity={"ties dropped": Estimate(88.1, 42.0, 134.2)},
         n_battles=160,
         n_prompts=160,
+        n_clusters=160,
         n_invalid=2,
         tie_rate=0.31,
         flags=("unused_feature:lists",),
@@ -203,6 +214,7 @@ def _preferences() -> PreferencesReport:
         heterogeneity_p=0.012,
         gateable=True,
     )
+    return PreferencesReport("measured", deltas=deltas)
 
 
 def _category(key: str, n: int, elo: float, half: float, q: float) -> PreferenceCategory:

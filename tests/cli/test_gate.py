@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from modeldiff_harness.artifacts import PreferencesReport
 from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.report.render.write import write_report
 from modeldiff_harness.testing.reports import sample_report
@@ -261,7 +262,7 @@ def test_a_report_with_nothing_to_gate_says_so(tmp_path, mdh):
     empty = replace(
         sample,
         benchmarks=replace(sample.benchmarks, status="not measured", rows=()),
-        preferences=replace(sample.preferences, status="not measured"),
+        preferences=PreferencesReport("not measured"),
     )
     write_report(empty, tmp_path, SECTIONS)
     for words in ((tmp_path,), ("init", tmp_path), ("simulate", tmp_path)):

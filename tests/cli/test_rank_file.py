@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modeldiff_harness.artifacts import PreferencesReport
+from modeldiff_harness.artifacts import PreferenceDeltas
 from modeldiff_harness.testing.battle_layouts import arena_140k
 from modeldiff_harness.typed_json import from_json
 
@@ -53,18 +53,18 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return votes(tmp_path_factory.mktemp("votes") / "votes.jsonl")
 
 
-def test_json_is_the_preferences_object_of_a_report(file: Path, light: Any) -> None:
+def test_json_is_the_deltas_of_a_report(file: Path, light: Any) -> None:
     said = light("rank", file, *PAIR, "--format", "json")
     assert said.code == 0, said.err
-    section = from_json(PreferencesReport, said.out)
-    assert (section.status, section.source, section.n_models) == ("measured", "lmarena", 3)
-    assert section.raw_elo.lower > 0
-    assert section.substance_elo.lower < 0 < section.substance_elo.upper
-    assert section.style_elo.lower > 0
-    assert {effect.feature for effect in section.style_effects} == {
+    deltas = from_json(PreferenceDeltas, said.out)
+    assert (deltas.source, deltas.n_models) == ("lmarena", 3)
+    assert deltas.raw_elo.lower > 0
+    assert deltas.substance_elo.lower < 0 < deltas.substance_elo.upper
+    assert deltas.style_elo.lower > 0
+    assert {effect.feature for effect in deltas.style_effects} == {
         "tokens", "headers", "list_items", "bold",
     }  # fmt: skip
-    assert "direct_battles_only" in section.sensitivity
+    assert "direct_battles_only" in deltas.sensitivity
 
 
 def test_swapping_the_names_negates(file: Path, light: Any) -> None:

@@ -30,7 +30,7 @@ from modeldiff_harness.gate.measure import Measured, Missing, measure, measure_r
 from modeldiff_harness.gate.policy import Checks, Policy, Rule, Waiver
 from modeldiff_harness.stats.clusters import ClusterLabels
 from modeldiff_harness.stats.paired import paired_binary, paired_difference
-from modeldiff_harness.testing.reports import assemble_report, sample_report
+from modeldiff_harness.testing.reports import assemble_report, sample_report, with_preferences
 
 NOW = datetime.datetime(2030, 1, 15, 12, 0, tzinfo=datetime.UTC)
 SAMPLE = sample_report()
@@ -53,10 +53,6 @@ def report_of(*rows: BenchmarkRow, failures: tuple[TaskFailure, ...] = ()) -> Re
         "measured", rows=rows, failures=failures, gateable=not failures, flipped=()
     )
     return assemble_report(section, SAMPLE.preferences, SAMPLE.latents)
-
-
-def with_preferences(report: Report, **more: Any) -> Report:
-    return replace(report, preferences=replace(report.preferences, **more))
 
 
 def bench(task: str, margin: float, **more: Any) -> Rule:

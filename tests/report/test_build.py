@@ -235,7 +235,7 @@ def test_arms_that_were_left_out_have_their_reason_and_no_rows(report):
     for arm in (found.benchmarks, found.preferences, found.latents):
         assert (arm.status, arm.reason) == ("not measured", "left out")
     assert found.benchmarks.rows == ()
-    assert found.preferences.raw_elo is None
+    assert found.preferences.deltas is None
     assert found.latents.latents == ()
 
 

@@ -21,6 +21,7 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.report.build.lenses import capability_rows, compare_lenses
 from modeldiff_harness.taxonomy import load_taxonomy
+from modeldiff_harness.testing.reports import sample_report, with_preferences
 
 ABSENT = Lens("not measured")
 UP = Lens("measured", 0.2, 0.1, 0.3, "x", "up")
@@ -169,10 +170,8 @@ def test_swapping_the_pair_negates_the_benchmark_lens(tasks):
 
 
 def category(substance: Estimate | None, raw: Estimate | None) -> PreferencesReport:
-    return PreferencesReport(
-        "measured",
-        categories=(PreferenceCategory("refusal", 40, 40, 0.1, raw, substance, None, True),),
-    )
+    row = PreferenceCategory("refusal", 40, 40, 0.1, raw, substance, None, True)
+    return with_preferences(sample_report(), categories=(row,)).preferences
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from modeldiff_harness.artifacts import PreferencesReport
 from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.report.schema import (
     read_report,
@@ -42,6 +43,7 @@ def test_a_missing_report_is_a_usage_error(tmp_path):
         ),
         ('{"schema_version": 2, "pair": 3}', "damaged: pair must be a mapping, not 3"),
         ('{"schema_version": 2}', "damaged: pair is missing"),
+        ('{"schema_version": 2, "preferences": {"status": "measured"}}', "damaged"),
     ],
 )
 def test_a_damaged_or_foreign_report_is_a_run_error(tmp_path, text, said):
@@ -143,15 +145,6 @@ def test_to_pandas_gives_a_row_each_and_empty_frames_for_what_was_not_run(report
     assert frames["preferences"].set_index("part").loc["style_elo", "estimate"] == 33.0
     assert frames["latents"]["test_score.estimate"].max() == 0.94
     assert len(frames["difference_energy"]) == 3
-    off = replace(
-        report,
-        preferences=replace(
-            report.preferences,
-            raw_elo=None,
-            substance_elo=None,
-            style_elo=None,
-            dispersion_elo=None,
-            categories=(),
-        ),
-    )
-    assert off.to_pandas()["preferences"].empty
+    off = replace(report, preferences=PreferencesReport("not measured")).to_pandas()
+    assert off["preferences"].empty
+    assert off["preference_categories"].empty

@@ -17,7 +17,7 @@ from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.report.render.sections import render_sections
 from modeldiff_harness.report.sections.dictionary_tables import short_names
 from modeldiff_harness.report.sections.latents import ROWS_SHOWN
-from modeldiff_harness.testing.reports import assemble_report
+from modeldiff_harness.testing.reports import assemble_report, with_preferences
 
 SECTIONS = load_registry().sections()
 
@@ -185,8 +185,8 @@ def test_the_preference_split_adds_up_as_shown(report):
 
 
 def test_style_that_was_not_separated_is_no_zero(report):
-    raw = replace(report.preferences, substance_elo=None, style_elo=None, dispersion_elo=None)
-    rows = table(section(replace(report, preferences=raw), "preferences"), "Elo").rows
+    raw = with_preferences(report, substance_elo=None, style_elo=None, dispersion_elo=None)
+    rows = table(section(raw, "preferences"), "Elo").rows
     assert rows[1:] == tuple(
         (name, "not separated", "", "") for name in ("substance", "style", "dispersion")
     )

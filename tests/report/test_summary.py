@@ -11,6 +11,7 @@ from modeldiff_harness.artifacts import (
     PreferencesReport,
 )
 from modeldiff_harness.report.build.summary import summarise
+from modeldiff_harness.testing.reports import with_preferences
 
 OFF = (PreferencesReport("not measured", "turned off"), LatentsReport("not measured", "no pair"))
 
@@ -103,10 +104,10 @@ def test_style_part_of_the_preference(report):
 
 
 def test_style_that_was_not_separated_and_preferences_near_zero(report):
-    section = replace(
-        report.preferences, substance_elo=None, style_elo=None, raw_elo=Estimate(5, -20, 30)
+    near_zero = with_preferences(
+        report, substance_elo=None, style_elo=None, raw_elo=Estimate(5, -20, 30)
     )
-    told = summarise(report.benchmarks, section, OFF[1])[2]
+    told = summarise(report.benchmarks, near_zero.preferences, OFF[1])[2]
     assert "not distinguishable from none" in told
     assert "could not be separated" in told
 

@@ -14,7 +14,6 @@ from modeldiff_harness.artifacts import (
 from modeldiff_harness.report.build.inputs import LatentFindings, NotMeasured, ReportInputs
 from modeldiff_harness.report.build.latents import latents_report
 from modeldiff_harness.report.build.lenses import capability_rows
-from modeldiff_harness.report.build.preferences import preferences_report
 from modeldiff_harness.report.build.summary import summarise
 
 __all__ = ["build_report"]
@@ -87,7 +86,7 @@ def _flipped(found: BenchmarkResults) -> tuple[BenchmarkItem, ...]:
 def _preferences(found: PreferenceDeltas | NotMeasured) -> PreferencesReport:
     if isinstance(found, NotMeasured):
         return PreferencesReport("not measured", found.reason)
-    return preferences_report(found)
+    return PreferencesReport("measured", deltas=found)
 
 
 def _latents(found: LatentFindings | NotMeasured) -> LatentsReport:

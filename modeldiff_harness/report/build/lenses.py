@@ -109,9 +109,9 @@ def _pooled(rows: Sequence[BenchmarkRow]) -> tuple[float, float, float]:
 
 
 def _preference_lens(key: str, section: PreferencesReport) -> Lens:
-    if section.status != "measured":
+    if section.deltas is None:
         return Lens("not measured", detail=section.reason)
-    for row in section.categories:
+    for row in section.deltas.categories:
         if row.capability != key:
             continue
         if row.substance_elo is not None:

@@ -93,18 +93,19 @@ def _sentence(word: str, confirmed: list[_Change], note: str) -> str:
 
 
 def _style(section: PreferencesReport) -> str:
-    if section.status != "measured" or section.raw_elo is None:
-        return f"Preferences were not measured: {ended(section.reason or 'no estimate')}"
-    raw = section.raw_elo
+    deltas = section.deltas
+    if deltas is None:
+        return f"Preferences were not measured: {ended(section.reason)}"
+    raw = deltas.raw_elo
     start = (
-        f"Preference ({section.judge}, {section.n_prompts:,} prompts): raw "
+        f"Preference ({deltas.judge}, {deltas.n_prompts:,} prompts): raw "
         f"{signed(raw.estimate, 0)} Elo ({interval(raw.lower, raw.upper, 0)})"
     )
     if raw.lower <= 0 <= raw.upper:
         start += ", not distinguishable from none"
-    if section.substance_elo is None or section.style_elo is None:
+    if deltas.substance_elo is None or deltas.style_elo is None:
         return f"{start}; how much of it is style could not be separated."
-    substance, style = with_interval(section.substance_elo), with_interval(section.style_elo)
+    substance, style = with_interval(deltas.substance_elo), with_interval(deltas.style_elo)
     return f"{start}, of which substance {substance} and style {style}."
 
 

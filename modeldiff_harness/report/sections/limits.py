@@ -53,13 +53,13 @@ def _benchmarks(found: BenchmarksReport) -> Iterator[str]:
 
 
 def _preferences(found: PreferencesReport) -> Iterator[str]:
-    if found.status != "measured":
+    if found.deltas is None:
         return
     yield (
         "Substance means preference at equal measured style, not true quality: style can be "
         "part of the help."
     )
-    if found.judge_kind == "verifiable":
+    if found.deltas.judge_kind == "verifiable":
         yield "The judge checks what programs can check; it does not read for quality."
 
 

@@ -45,6 +45,7 @@ def _conflicts(report: Report) -> str:
 
 def _arms(report: Report) -> ReportTable:
     benchmarks, preferences, latents = report.benchmarks, report.preferences, report.latents
+    deltas = preferences.deltas
     tasks = len({row.task for row in benchmarks.rows})
     rows = (
         (
@@ -57,9 +58,9 @@ def _arms(report: Report) -> ReportTable:
         (
             "Preferences",
             preferences.status,
-            f"{preferences.n_prompts:,} prompts, judge {preferences.judge} "
-            f"({preferences.judge_kind})" + ("" if preferences.gateable else ", not gateable")
-            if preferences.status == "measured"
+            f"{deltas.n_prompts:,} prompts, judge {deltas.judge} ({deltas.judge_kind})"
+            + ("" if deltas.gateable else ", not gateable")
+            if deltas is not None
             else preferences.reason,
         ),
         (

@@ -1,45 +1,64 @@
-"""From battles of any models and sides to rows of one pair, candidate - baseline."""
+"""From battles of any models and sides to the rows of a fit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from modeldiff_harness.artifacts import Battle
 from modeldiff_harness.contracts import FeatureSet
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
+from modeldiff_harness.stats.pairfit.rows import PairRows, pair_rows
 
 __all__ = [
+    "BattleRows",
     "PairBattles",
     "StyleColumns",
-    "candidate_outcome",
-    "outcome_a",
+    "battle_clusters",
+    "rows_a_against_b",
+    "rows_of_pair",
     "select_pair",
     "style_columns",
 ]
 
 _OUTCOME_A = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5, "both_bad": 0.5}
+POSITION_KINDS = frozenset({"human", "llm"})
+"""Judges that may favour the answer shown first; the others read each answer by itself."""
 MOST_WITHOUT_STYLE = 0.05
 """Share of battles that may lack style counts and be left out; beyond it only raw is reported."""
 
 
 @dataclass(frozen=True)
 class PairBattles:
-    """The battles of one pair."""
+    """The battles of a file, by what they say of one pair."""
 
+    baseline: str
+    candidate: str
     valid: tuple[Battle, ...]
-    """With a verdict."""
+    """Between the two, with a verdict."""
     invalid: tuple[Battle, ...]
-    """Missing judgments: never ties."""
+    """Between the two, without: never ties."""
     others: tuple[Battle, ...]
-    """Battles of other pairs of models that have a verdict."""
+    """Of other pairs of models, with a verdict."""
     others_invalid: tuple[Battle, ...]
-    """Missing judgments of other pairs."""
+    """Of other pairs of models, without."""
+
+
+@dataclass(frozen=True, eq=False)
+class BattleRows:
+    """The battles that enter a fit, and their rows in the same order."""
+
+    battles: tuple[Battle, ...]
+    rows: PairRows
+    flags: tuple[str, ...]
+    """What became of style and position."""
 
 
 @dataclass(frozen=True)
 class StyleColumns:
-    """Normalised style differences of the rows that have them."""
+    """Normalised style differences a - b of the battles that have them."""
 
     rows: tuple[int, ...]
     """Indices of the battles that are used, ascending."""
@@ -75,26 +94,45 @@ def select_pair(battles: Iterable[Battle], baseline: str, candidate: str) -> Pai
     for name in (baseline, candidate):
         if names and name not in names:
             raise UsageError(f"no battle has the model {name!r}.", hint=did_you_mean(name, names))
-    return PairBattles(tuple(valid), tuple(invalid), tuple(others), tuple(others_invalid))
+    return PairBattles(
+        baseline, candidate, tuple(valid), tuple(invalid), tuple(others), tuple(others_invalid)
+    )
 
 
-def outcome_a(battle: Battle) -> float:
-    """Return y of model_a: 1 when it was preferred, 0 when the other was, ½ for ties."""
-    return _OUTCOME_A[battle.winner] if battle.y_a is None else battle.y_a
+def rows_of_pair(battles: Sequence[Battle], candidate: str, feature_set: FeatureSet) -> BattleRows:
+    """Return the rows of one pair's battles, candidate - baseline."""
+    found = rows_a_against_b(battles, feature_set)
+    sign_N = np.array([1.0 if b.model_a == candidate else -1.0 for b in found.battles])
+    return replace(found, rows=found.rows.turned(sign_N))
 
 
-def candidate_outcome(battle: Battle, candidate: str) -> float:
-    """Return y: 1 when the candidate was preferred, 0 when the baseline was, ½ for ties."""
-    y_a = outcome_a(battle)
-    return y_a if battle.model_a == candidate else 1.0 - y_a
+def rows_a_against_b(battles: Sequence[Battle], feature_set: FeatureSet) -> BattleRows:
+    """Return the rows as they were recorded, model_a - model_b."""
+    style = style_columns(battles, feature_set)
+    used = tuple(battles[i] for i in style.rows)
+    both_bad = np.array([battle.winner == "both_bad" for battle in used], dtype=np.float64)
+    may_favour = np.array([battle.judge_kind in POSITION_KINDS for battle in used], dtype=np.bool_)
+    known = np.array([battle.sides_known for battle in used], dtype=np.bool_)
+    unknown = bool(may_favour.any() and not (known & may_favour).any())
+    rows = pair_rows(
+        [_OUTCOME_A[b.winner] if b.y_a is None else b.y_a for b in used],
+        style.z,
+        names=None if style.z is None else feature_set.features,
+        clusters=battle_clusters(used),
+        # A is the answer that was shown first.
+        position=known.astype(np.float64) if may_favour.any() and not unknown else None,
+        both_bad=both_bad if both_bad.any() else None,
+    )
+    return BattleRows(used, rows, (*style.flags, *(("position_unknown",) if unknown else ())))
 
 
-def style_columns(
-    battles: Sequence[Battle], candidate: str | None, feature_set: FeatureSet
-) -> StyleColumns:
-    """Return the style differences of `battles`, all from one way of counting.
+def battle_clusters(battles: Sequence[Battle]) -> tuple[str, ...]:
+    """Return the cluster of every battle: the one that is named, else the prompt."""
+    return tuple(b.prompt_id if b.cluster_id is None else b.cluster_id for b in battles)
 
-    They are candidate - the other model, or a - b when `candidate` is None.
+
+def style_columns(battles: Sequence[Battle], feature_set: FeatureSet) -> StyleColumns:
+    """Return the style differences a - b of `battles`, all from one way of counting.
 
     The ways: counts that came with the battles; counts of the answers with their numbers of tokens;
     counts of the answers with words and marks for tokens.  The way that covers most battles is
@@ -116,10 +154,8 @@ def style_columns(
         flags.append("tokens_counted_by_regex")
     z = []
     for i in rows:
-        battle = battles[i]
-        a, b = ways[best](battle, "a", feature_set), ways[best](battle, "b", feature_set)
-        ours, theirs = (a, b) if candidate in (None, battle.model_a) else (b, a)
-        z.append(tuple(float(value) for value in feature_set.difference(ours, theirs)))
+        a, b = (ways[best](battles[i], side, feature_set) for side in "ab")
+        z.append(tuple(float(value) for value in feature_set.difference(a, b)))
     return StyleColumns(tuple(rows), tuple(z), tuple(flags))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from modeldiff_harness.stats.pairfit.fit import PairFit, fit_pair
+from modeldiff_harness.stats.pairfit.rows import pair_rows
 
 PARTS = ("raw", "substance", "style", "dispersion")
 
@@ -15,10 +16,10 @@ def coverage(simulate: Any, n_prompts: int, runs: int, seed: int) -> dict[str, f
     hits = dict.fromkeys(PARTS, 0)
     for _ in range(runs):
         battles = simulate(rng, n_prompts)
-        fit = fit_pair(battles.y, battles.z, clusters=battles.cluster, sensitivity=False)
+        fit = fit_pair(pair_rows(battles.y, battles.z, clusters=battles.cluster))
         assert isinstance(fit, PairFit)
         for part in PARTS:
-            interval = getattr(fit, f"{part}_elo")
+            interval = getattr(fit.elo, part)
             hits[part] += interval.lower <= battles.truth[part] <= interval.upper
     return {part: count / runs for part, count in hits.items()}
 
