@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from modeldiff_harness.artifacts.estimates import Estimate
 
 __all__ = [
+    "JUDGE_KINDS",
+    "WINNERS",
     "Answer",
     "Answers",
     "Battle",
@@ -17,6 +19,12 @@ __all__ = [
     "PreferencePrompt",
     "StyleEffect",
 ]
+
+
+WINNERS = ("model_a", "model_b", "tie", "both_bad", "invalid")
+"""What a verdict can say; `invalid` is a missing one: refusal, parse error, truncation."""
+JUDGE_KINDS = ("human", "llm", "reward_model", "verifiable", "heuristic")
+"""Who can judge."""
 
 
 @dataclass(frozen=True)
@@ -183,3 +191,14 @@ class PreferenceDeltas:
     """The judge, or the importer of the file."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Reason → rows or prompts that could not be used."""
+
+    @property
+    def elo_parts(self) -> dict[str, Estimate]:
+        """Raw and, where they could be told apart, substance, style and dispersion in Elo."""
+        parts = {
+            "raw": self.raw_elo,
+            "substance": self.substance_elo,
+            "style": self.style_elo,
+            "dispersion": self.dispersion_elo,
+        }
+        return {name: part for name, part in parts.items() if part is not None}

@@ -16,21 +16,21 @@ from modeldiff_harness.artifacts.difference import DifferenceEnergy, SimpleContr
 from modeldiff_harness.artifacts.estimates import Estimate
 from modeldiff_harness.artifacts.meaning import CapabilityProfile, TokenWindow
 from modeldiff_harness.artifacts.models import ComparabilityCheck, ModelIdentity
-from modeldiff_harness.artifacts.preferences import PreferenceCategory, StyleEffect
+from modeldiff_harness.artifacts.preferences import PreferenceDeltas
 from modeldiff_harness.artifacts.scores import DictionaryQuality
 
 if TYPE_CHECKING:
     import pandas
 
 __all__ = [
-    "BenchmarksSection",
+    "BenchmarksReport",
     "CapabilityRow",
     "DictionaryReport",
     "LatentReport",
-    "LatentsSection",
+    "LatentsReport",
     "Lens",
     "PairReport",
-    "PreferencesSection",
+    "PreferencesReport",
     "Provenance",
     "Report",
     "StageRecord",
@@ -50,7 +50,7 @@ class PairReport:
 
 
 @dataclass(frozen=True)
-class BenchmarksSection:
+class BenchmarksReport:
     """The benchmark arm."""
 
     status: ArmStatus
@@ -68,51 +68,18 @@ class BenchmarksSection:
 
 
 @dataclass(frozen=True)
-class PreferencesSection:
+class PreferencesReport:
     """The preference arm; all Elo numbers are candidate − baseline."""
 
     status: ArmStatus
     reason: str = ""
-    judge: str = ""
-    judge_kind: str = ""
-    feature_set: str = ""
-    raw_elo: Estimate | None = None
-    substance_elo: Estimate | None = None
-    style_elo: Estimate | None = None
-    dispersion_elo: Estimate | None = None
-    win_rate: Estimate | None = None
-    style_effects: tuple[StyleEffect, ...] = ()
-    sensitivity: dict[str, Estimate] = field(default_factory=dict)
-    n_battles: int = 0
-    n_prompts: int = 0
-    n_invalid: int = 0
-    tie_rate: float | None = None
-    flags: tuple[str, ...] = ()
-    categories: tuple[PreferenceCategory, ...] = ()
-    heterogeneity_p: float | None = None
-    gateable: bool = False
-    sentence: str = ""
-    """What the numbers say, in one plain sentence."""
-    raw_points: Estimate | None = None
-    """100·(win rate − ½): win-rate points."""
-    substance_points: Estimate | None = None
-    style_points: Estimate | None = None
-    """The step from equal style to the mean difference in style."""
-    dispersion_points: Estimate | None = None
-    position_elo: Estimate | None = None
-    """What being shown first is worth; None when position is not controlled."""
-    sensitivity_substance: dict[str, Estimate] = field(default_factory=dict)
-    """Substance under the choices of `sensitivity`, where style could be controlled."""
-    n_clusters: int = 0
-    """Units of the intervals: prompts or conversations."""
-    n_models: int = 2
-    """Models whose battles the scores and the style effects are learnt from."""
-    n_direct: int = 0
-    """Battles between the two models themselves."""
-    source: str = ""
-    """The judge, or the importer of the file."""
-    dropped: dict[str, int] = field(default_factory=dict)
-    """Reason → rows or prompts that could not be used."""
+    """Why it was not measured, or empty."""
+    deltas: PreferenceDeltas | None = None
+    """What was found; null exactly when it was not measured."""
+
+    def __post_init__(self) -> None:
+        if (self.deltas is not None) != (self.status == "measured"):
+            raise ValueError("preferences hold deltas exactly when their status is 'measured'")
 
 
 @dataclass(frozen=True)
@@ -179,7 +146,7 @@ class LatentReport:
 
 
 @dataclass(frozen=True)
-class LatentsSection:
+class LatentsReport:
     """The latent arm; exploratory, never gating by default."""
 
     status: ArmStatus
@@ -263,16 +230,16 @@ class Provenance:
 class Report:
     """Everything `mdh evaluate` found about a pair; every delta is candidate − baseline."""
 
-    SCHEMA_VERSION: ClassVar[int] = 1
+    SCHEMA_VERSION: ClassVar[int] = 2
 
     schema_version: int
     pair: PairReport
     comparability: tuple[ComparabilityCheck, ...]
     summary: tuple[str, ...]
     """Three sentences: largest confirmed loss, largest confirmed gain, style's part."""
-    benchmarks: BenchmarksSection
-    preferences: PreferencesSection
-    latents: LatentsSection
+    benchmarks: BenchmarksReport
+    preferences: PreferencesReport
+    latents: LatentsReport
     capabilities: tuple[CapabilityRow, ...]
     provenance: Provenance
 
@@ -288,22 +255,18 @@ class Report:
 
         from modeldiff_harness.artifacts.codec import to_plain
 
-        profile = self.latents.profile
-        parts = ("raw_elo", "substance_elo", "style_elo", "dispersion_elo")
-        split = [
-            {"part": name, **to_plain(part)}
-            for name in parts
-            if (part := getattr(self.preferences, name)) is not None
-        ]
+        profile, deltas = self.latents.profile, self.preferences.deltas
+        parts = {} if deltas is None else deltas.elo_parts
+        split = [{"part": f"{name}_elo", **to_plain(part)} for name, part in parts.items()]
         energies = [
             {"site": energy.site, "of": energy.pair[1], "against": energy.pair[0], **to_plain(row)}
             for energy in self.latents.difference_energy
             for row in energy.rows
         ]
         rows: dict[str, list[dict[str, Any]]] = {
-            "benchmarks": to_plain(self.benchmarks.rows),
+            "benchmarks": [row.columns() for row in self.benchmarks.rows],
             "preferences": split,
-            "preference_categories": to_plain(self.preferences.categories),
+            "preference_categories": [] if deltas is None else to_plain(deltas.categories),
             "latents": to_plain(self.latents.latents),
             "dictionaries": to_plain(self.latents.dictionaries),
             "shares": to_plain(profile.rows) if profile is not None else [],

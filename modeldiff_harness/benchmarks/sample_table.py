@@ -11,9 +11,9 @@ from operator import attrgetter
 from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modeldiff_harness.artifacts import TaskSample
-from modeldiff_harness.stats.estimates import Floats
 
 __all__ = ["DigestColumn", "MetricColumn", "SampleTable", "TextColumn"]
 
@@ -122,7 +122,7 @@ class MetricColumn:
         number = self.numbers[row]
         return math.nan if math.isnan(number) else number
 
-    def values(self) -> Floats:
+    def values(self) -> NDArray[np.float64]:
         """Return one float64 a row, NaN where there is none."""
         known = np.frombuffer(self.known, dtype=np.bool_)
         return np.where(known, np.frombuffer(self.numbers, dtype=np.float64), np.nan)

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from modeldiff_harness.artifacts import TaskSample
-from modeldiff_harness.benchmarks.pairing.answer_faults import generation_faults
+from modeldiff_harness.benchmarks.answer_faults import generation_faults
 from modeldiff_harness.benchmarks.sample_table import SampleTable
 from modeldiff_harness.errors import RunError
 

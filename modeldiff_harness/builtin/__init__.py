@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from modeldiff_harness.builtin.batchtopk_config import BatchTopKConfig
+from modeldiff_harness.builtin.batchtopk import BatchTopKConfig
+from modeldiff_harness.builtin.l1 import L1Config
 from modeldiff_harness.contracts import Component
 from modeldiff_harness.hookspecs import hookimpl
 
@@ -35,6 +36,9 @@ def _latents() -> Iterable[Component]:
                   "one dictionary over baseline and candidate"),
         Component("dictionary_learner", "batchtopk", f"{_HERE}.batchtopk:batchtopk",
                   "BatchTopK crosscoder (arXiv 2504.02922)", config=asdict(BatchTopKConfig())),
+        Component("dictionary_learner", "l1", f"{_HERE}.l1:l1",
+                  "crosscoder with an L1 penalty: the control that shows shrinkage and decoupling",
+                  config=asdict(L1Config())),
         Component("dictionary_learner", "imported", f"{_HERE}.imported_dictionary:create",
                   "a published crosscoder, made ready by `mdh dictionaries import`",
                   config={"path": ""}),
@@ -91,7 +95,7 @@ def _preferences() -> Iterable[Component]:
         Component("battle_importer", "mt-bench", f"{_HERE}.import_battles_mt_bench:create",
                   "pairwise judgments of MT-bench (gpt-4_pair.jsonl)"),
         Component("battle_importer", "arena-hard", f"{_HERE}.import_battles_arena_hard:create",
-                  "judgments of arena-hard-auto 0.1 and 2.0", config={"baseline": "gpt-4-0314"}),
+                  "judgments of arena-hard-auto 0.1 and 2.0", config={"reference": "gpt-4-0314"}),
         Component("battle_importer", "alpaca-eval", f"{_HERE}.import_battles_alpaca:create",
                   "annotations.json of alpaca_eval"),
         Component("battle_importer", "table", f"{_HERE}.import_battles_table:create",
@@ -116,26 +120,28 @@ def _benchmarks() -> Iterable[Component]:
 
 
 def _sections() -> Iterable[Component]:
-    module = f"{_HERE}.report_sections"
+    folder = "modeldiff_harness.report.sections"
     return (
-        Component("report_section", "summary", f"{module}:summary",
+        Component("report_section", "summary", f"{folder}.summary:SummarySection",
                   "the sentences a reviewer reads first, the state of the arms"),
-        Component("report_section", "models", f"{module}:models",
+        Component("report_section", "models", f"{folder}.models:ModelsSection",
                   "identities and preflight checks"),
-        Component("report_section", "benchmarks", f"{module}:benchmarks",
+        Component("report_section", "benchmarks", f"{folder}.benchmarks:BenchmarksSection",
                   "deltas by task with intervals, q, MDE"),
-        Component("report_section", "preferences", f"{module}:preferences",
+        Component("report_section", "preferences", f"{folder}.preferences:PreferencesSection",
                   "raw = substance + style + dispersion, in Elo"),
-        Component("report_section", "latent-shares", f"{module}:latent_shares",
+        Component("report_section", "latent-shares", f"{folder}.latent_shares:LatentSharesSection",
                   "capabilities of the specific latents, with the null band"),
-        Component("report_section", "capabilities", f"{module}:capabilities",
+        Component("report_section", "capabilities", f"{folder}.capabilities:CapabilitiesSection",
                   "every capability through three lenses, conflicts first"),
-        Component("report_section", "latents", f"{module}:latents",
+        Component("report_section", "latents", f"{folder}.latents:LatentsSection",
                   "rules side by side, latents with labels and tests"),
-        Component("report_section", "cheap-looks", f"{module}:cheap_looks",
+        Component("report_section", "cheap-looks", f"{folder}.cheap_looks:CheapLooksSection",
                   "difference energy and simple controls"),
-        Component("report_section", "items", f"{module}:items", "items lost and gained"),
-        Component("report_section", "limits", f"{module}:limits", "what the run cannot say"),
-        Component("report_section", "provenance", f"{module}:provenance",
+        Component("report_section", "items", f"{folder}.items:ItemsSection",
+                  "items lost and gained"),
+        Component("report_section", "limits", f"{folder}.limits:LimitsSection",
+                  "what the run cannot say"),
+        Component("report_section", "provenance", f"{folder}.provenance:ProvenanceSection",
                   "command, stages, configuration, versions"),
     )  # fmt: skip

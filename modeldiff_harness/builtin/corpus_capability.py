@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from modeldiff_harness.artifacts import Document
-from modeldiff_harness.corpora.capability import capability_corpus
+from modeldiff_harness.corpora.capability import DATA, capability_corpus
+from modeldiff_harness.corpora.described import DescribedCorpus, contents
 from modeldiff_harness.models.packaged import locate_packaged
 
 __all__ = ["create"]
@@ -19,7 +21,7 @@ def create(
     answers: Sequence[str | Path] | str | Path | None = None,
     authors: Sequence[str] | None = None,
     share: float = 1.0,
-) -> list[Document]:
+) -> DescribedCorpus:
     """Return the capability corpus with the answers in `answers`: paths or `package:…` names.
 
     `share` keeps that share of our own documents, chosen by digest: a small budget is better spent
@@ -30,8 +32,20 @@ def create(
         locate_packaged(str(name)) if str(name).startswith("package:") else Path(name)
         for name in given
     ]
-    documents = capability_corpus(files, authors=authors)
-    return [d for d in documents if d.author not in _OURS or _place(d.doc_id) < share]
+
+    def read() -> list[Document]:
+        documents = capability_corpus(files, authors=authors)
+        return [d for d in documents if d.author not in _OURS or _place(d.doc_id) < share]
+
+    def describe() -> dict[str, Any]:
+        return {
+            "documents": contents(DATA),
+            "answers": [contents(file) for file in files],
+            "authors": authors,
+            "share": share,
+        }
+
+    return DescribedCorpus(read, describe)
 
 
 def _place(doc_id: str) -> float:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modeldiff_harness.artifacts import Document
+from modeldiff_harness.corpora.described import DescribedCorpus, contents
 from modeldiff_harness.corpora.documents import read_jsonl, read_parquet, read_text
 from modeldiff_harness.errors import UsageError
 
 __all__ = ["jsonl", "parquet", "text"]
 
 
-def jsonl(path: str = "") -> list[Document]:
-    """Read a .jsonl or .jsonl.gz file of texts or chats."""
-    return read_jsonl(_path(path, "jsonl"))
+def jsonl(path: str = "") -> DescribedCorpus:
+    """Return the documents of a .jsonl or .jsonl.gz file of texts or chats."""
+    file = _path(path, "jsonl")
+    return DescribedCorpus(lambda: read_jsonl(file), lambda: contents(file))
 
 
-def parquet(path: str = "") -> list[Document]:
-    """Read a .parquet file with a text or messages column."""
-    return read_parquet(_path(path, "parquet"))
+def parquet(path: str = "") -> DescribedCorpus:
+    """Return the documents of a .parquet file with a text or messages column."""
+    file = _path(path, "parquet")
+    return DescribedCorpus(lambda: read_parquet(file), lambda: contents(file))
 
 
-def text(path: str = "") -> list[Document]:
-    """Read a folder of .txt files, or one file with a document a paragraph."""
-    return read_text(_path(path, "text"))
+def text(path: str = "") -> DescribedCorpus:
+    """Return the documents of a folder of .txt files, or a file with a document a paragraph."""
+    file = _path(path, "text")
+    return DescribedCorpus(lambda: read_text(file), lambda: contents(file, "**/*.txt"))
 
 
 def _path(path: str, corpus: str) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from modeldiff_harness.artifacts import Document
+from typing import Any
+
+from modeldiff_harness.corpora.described import DescribedCorpus
 from modeldiff_harness.corpora.documents import read_hub
 from modeldiff_harness.errors import UsageError
 
@@ -19,18 +21,22 @@ def create(
     column: str | None = None,
     limit: int | None = None,
     offline: bool = False,
-) -> list[Document]:
-    """Read the first `limit` rows (10,000 by default); `column` names the text or chat column."""
+) -> DescribedCorpus:
+    """Return the first `limit` rows (10,000 by default); `column` names the text or chat column.
+
+    Without a `revision` the name stands for the rows: when the Hub's change, the key does not.
+    """
     if not path:
         raise UsageError(
             "corpus hub needs a data set.", hint="Write --corpus hub --corpus_args path=ORG/NAME."
         )
-    return read_hub(
-        path,
-        name=name,
-        split=split,
-        revision=revision,
-        column=column,
-        limit=_LIMIT if limit is None else limit,
-        offline=offline,
+    rows: dict[str, Any] = {
+        "name": name,
+        "split": split,
+        "revision": revision,
+        "column": column,
+        "limit": _LIMIT if limit is None else limit,
+    }
+    return DescribedCorpus(
+        lambda: read_hub(path, offline=offline, **rows), lambda: {"path": path, **rows}
     )

@@ -42,8 +42,6 @@ class Lmsys55kImporter(RowImporter):
         if len(won) != 1:
             refuse("not exactly one winner")
         model_a, model_b = text_of(row, "model_a"), text_of(row, "model_b")
-        if model_a == model_b:
-            refuse("a model against itself")
         prompt = _turns(row, "prompt")
         yield Battle(
             battle_id=text_of(row, "id"),

@@ -18,6 +18,7 @@ from modeldiff_harness.preferences.row_importer import (
     prompt_key,
     refuse,
     text_of,
+    winner_of,
 )
 
 __all__ = ["AlpacaEvalImporter", "create"]
@@ -42,12 +43,10 @@ class AlpacaEvalImporter(RowImporter):
             if not isinstance(row.get(name), str):
                 refuse(f"{name} missing or not text")
         model_a, model_b = text_of(row, "generator_1"), text_of(row, "generator_2")
-        if model_a == model_b:
-            refuse("a model against itself")
         annotator = row.get("annotator")
         judge = annotator if isinstance(annotator, str) and annotator else "alpaca_eval"
         y_a = _outcome_a(row.get("preference"))
-        winner = "invalid" if y_a is None else _winner(y_a)
+        winner = winner_of("invalid" if y_a is None else None, y_a)
         dataset = row.get("dataset")
         yield Battle(
             battle_id=f"row {number}",
@@ -80,7 +79,3 @@ def _outcome_a(preference: Any) -> float | None:
     if preference == 0:
         return 0.5
     return 2.0 - number_in(preference, "preference", 1.0, 2.0)
-
-
-def _winner(y_a: float) -> str:
-    return "tie" if y_a == 0.5 else "model_a" if y_a > 0.5 else "model_b"

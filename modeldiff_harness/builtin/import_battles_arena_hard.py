@@ -1,8 +1,8 @@
 """Battle importer `arena-hard`: judgments of arena-hard-auto, versions 0.1 and 2.0.
 
-A row is one question with two games: in game 1 the baseline is assistant A, in game 2 the model.
-Five verdicts A>>B … B>>A become outcomes 1, 1, ½, 0, 0 with a strength; a missing score is a
-missing verdict.  Version 0.1 does not name its baseline: `baseline` does.
+A row is one question with two games: in game 1 the reference (arena-hard's "baseline") is assistant
+A, in game 2 the model.  Five verdicts A>>B … B>>A become outcomes 1, 1, ½, 0, 0 with a strength; a
+missing score is a missing verdict.  Version 0.1 does not name its reference: `reference` does.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class ArenaHardImporter(RowImporter):
         {"question_id", "uid", "model", "judge", "baseline", "category", "games"}
     )
 
-    def __init__(self, *, baseline: str = "gpt-4-0314") -> None:
-        self.baseline = baseline
+    def __init__(self, *, reference: str = "gpt-4-0314") -> None:
+        self.reference = reference
 
     def matches(self, row: Mapping[str, Any]) -> bool:
         """Say whether the row has a model, a judge and a list of games."""
@@ -44,9 +44,8 @@ class ArenaHardImporter(RowImporter):
         """Return the games that were played."""
         question = text_of(row, "uid" if row.get("uid") is not None else "question_id")
         model, judge = text_of(row, "model"), text_of(row, "judge")
-        baseline = self.baseline if row.get("baseline") is None else text_of(row, "baseline")
-        if model == baseline:
-            refuse("a model against itself")
+        named = row.get("baseline") is not None
+        reference = text_of(row, "baseline") if named else self.reference
         games = row.get("games")
         if not isinstance(games, list) or not 1 <= len(games) <= 2:
             refuse("games not a list of one or two")
@@ -60,8 +59,8 @@ class ArenaHardImporter(RowImporter):
             yield Battle(
                 battle_id=f"{question}/{model}/{judge}/game {order + 1}",
                 prompt_id=question,
-                model_a=baseline if order == 0 else model,
-                model_b=model if order == 0 else baseline,
+                model_a=reference if order == 0 else model,
+                model_b=model if order == 0 else reference,
                 winner=winner,
                 judge=judge,
                 judge_kind="llm",
@@ -75,9 +74,9 @@ class ArenaHardImporter(RowImporter):
             )
 
 
-def create(*, baseline: str = "gpt-4-0314") -> ArenaHardImporter:
-    """Make the importer; `baseline` names the baseline of files that do not (version 0.1)."""
-    return ArenaHardImporter(baseline=baseline)
+def create(*, reference: str = "gpt-4-0314") -> ArenaHardImporter:
+    """Make the importer; `reference` names the baseline of files that do not (version 0.1)."""
+    return ArenaHardImporter(reference=reference)
 
 
 def _shown(game: Any) -> JudgePrompt | None:

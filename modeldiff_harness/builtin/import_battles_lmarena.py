@@ -69,8 +69,6 @@ class LmArenaImporter(RowImporter):
         if self.deduplicated and isinstance(tag, dict) and tag.get("sampled") is False:
             refuse("left out by the data set's deduplication")
         model_a, model_b = text_of(row, "model_a"), text_of(row, "model_b")
-        if model_a == model_b:
-            refuse("a model against itself")
         prompt, response_a = _conversation(row, "conversation_a")
         _, response_b = _conversation(row, "conversation_b")
         judge, kind = _judge(row)

@@ -34,8 +34,6 @@ class MtBenchImporter(RowImporter):
     def battles(self, row: Mapping[str, Any], number: int) -> Iterable[Battle]:
         """Return two battles, or one where both games were derived from single grades."""
         question, one, two = (text_of(row, name) for name in ("question_id", "model_1", "model_2"))
-        if one == two:
-            refuse("a model against itself")
         judge = row.get("judge")
         judge = judge[0] if isinstance(judge, list) and judge else judge
         if not isinstance(judge, str) or not judge:

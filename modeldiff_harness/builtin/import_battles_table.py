@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import Battle
-from modeldiff_harness.builtin.import_native import JUDGE_KINDS
+from modeldiff_harness.artifacts.preferences import JUDGE_KINDS, WINNERS
 from modeldiff_harness.errors import UsageError, did_you_mean
-from modeldiff_harness.preferences.battle import WINNERS
 from modeldiff_harness.preferences.battle_files import container_of, peek_rows
 from modeldiff_harness.preferences.row_importer import (
     RowImporter,
@@ -25,6 +24,7 @@ from modeldiff_harness.preferences.row_importer import (
     prompt_key,
     refuse,
     text_of,
+    winner_of,
 )
 
 __all__ = ["TableImporter", "create"]
@@ -92,8 +92,6 @@ class TableImporter(RowImporter):
         """Return the row as one battle."""
         found = {field: self._cell(row, field) for field in _FIELDS}
         model_a, model_b = text_of(found, "model_a"), text_of(found, "model_b")
-        if model_a == model_b:
-            refuse("a model against itself")
         y_a = None if found["y_a"] is None else number_in(found["y_a"], "y_a", 0.0, 1.0)
         winner = self._winner(found["winner"], y_a, model_a, model_b)
         kind = _text(found, "judge_kind") or self.judge_kind
@@ -140,19 +138,13 @@ class TableImporter(RowImporter):
 
     def _winner(self, word: Any, y_a: float | None, model_a: str, model_b: str) -> str:
         if word is None:
-            if y_a is None:
-                refuse("neither winner nor y_a")
-            return "tie" if y_a == 0.5 else "model_a" if y_a > 0.5 else "model_b"
+            return winner_of(None, y_a)
         text = str(word)
         known = {**_WORDS, model_a.casefold(): "model_a", model_b.casefold(): "model_b"}
         winner = self.winners.get(text.casefold(), known.get(text.casefold()))
         if winner is None:
             refuse(f"unknown winner {text[:40]!r}")
-        if y_a is not None:
-            side = {"model_a": 1, "model_b": -1}.get(winner, 0)
-            if winner == "invalid" or (y_a > 0.5) - (y_a < 0.5) != side:
-                refuse("winner and y_a disagree")
-        return winner
+        return winner_of(winner, y_a)
 
     def _style(self, row: Mapping[str, Any], side: str) -> dict[str, float] | None:
         counts: dict[str, float] = {}

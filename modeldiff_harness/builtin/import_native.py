@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from modeldiff_harness.artifacts import Battle
+from modeldiff_harness.artifacts.preferences import JUDGE_KINDS, WINNERS
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.preferences.battle import WINNERS
 from modeldiff_harness.preferences.battle_files import container_of
-from modeldiff_harness.preferences.row_importer import RowImporter, refuse
+from modeldiff_harness.preferences.row_importer import (
+    RowImporter,
+    number_in,
+    refuse,
+    winner_of,
+)
 
 __all__ = ["NativeImporter", "create"]
 
-JUDGE_KINDS = ("human", "llm", "reward_model", "verifiable", "heuristic")
 _FIELDS = frozenset(field.name for field in fields(Battle))
 _IDS = ("battle_id", "prompt_id", "model_a", "model_b", "judge", "judge_kind")
 _TEXTS = ("cluster_id", "prompt", "response_a", "response_b", "language", "invalid_reason")
@@ -66,93 +70,62 @@ def _battle(record: dict[str, Any]) -> Battle:
     for name in _TEXTS:
         if not isinstance(record.get(name), str | None):
             refuse(f"{name} not text")
-    if record["model_a"] == record["model_b"]:
-        refuse("a model against itself")
     if record["judge_kind"] not in JUDGE_KINDS:
         refuse("unknown judge_kind")
-    y_a = _number(record.get("y_a"), "y_a", 0.0, 1.0)
-    winner = _winner(record, y_a)
-    invalid_reason = record.get("invalid_reason") or ""
+    word, y_a = record.get("winner"), _number(record, "y_a", 0.0, 1.0)
+    if word is not None and (not isinstance(word, str) or word not in WINNERS):
+        refuse("unknown winner")
+    winner = winner_of(word, y_a)
+    style_a, style_b = _style(record, "style_a"), _style(record, "style_b")
+    if (style_a is None) != (style_b is None):
+        refuse("style counts for one side only")
+    sides_known = record.get("sides_known")
+    if not isinstance(sides_known, bool | None):
+        refuse("sides_known neither true nor false")
     texts: dict[str, Any] = {name: record.get(name) for name in (*_IDS, *_TEXTS[:-1])}
+    reason = record.get("invalid_reason") or ("no reason given" if winner == "invalid" else "")
     return Battle(
         **texts,
         winner=winner,
         y_a=y_a,
-        strength=_number(record.get("strength"), "strength", -math.inf, math.inf),
+        strength=_number(record, "strength", -math.inf, math.inf),
         order=_order(record),
-        style_a=_style(record, "style_a", "style_b"),
-        style_b=_style(record, "style_b", "style_a"),
+        style_a=style_a,
+        style_b=style_b,
         categories=_categories(record),
-        sides_known=_flag(record, "sides_known", default=True),
-        invalid_reason=invalid_reason or ("no reason given" if winner == "invalid" else ""),
+        sides_known=sides_known is not False,
+        invalid_reason=reason,
     )
 
 
-def _winner(record: dict[str, Any], y_a: float | None) -> str:
-    winner = record.get("winner")
-    if winner is None:
-        if y_a is None:
-            refuse("neither winner nor y_a")
-        return "tie" if y_a == 0.5 else "model_a" if y_a > 0.5 else "model_b"
-    if not isinstance(winner, str) or winner not in WINNERS:
-        refuse("unknown winner")
-    if y_a is not None:
-        side = {"model_a": 1, "model_b": -1}.get(winner, 0)
-        if winner == "invalid" or (y_a > 0.5) - (y_a < 0.5) != side:
-            refuse("winner and y_a disagree")
-    return winner
+def _number(record: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
+    found = record.get(name)
+    return None if found is None else _strict(found, name, low, high)
 
 
-def _number(number: Any, what: str, low: float, high: float) -> float | None:
-    if number is None:
-        return None
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        refuse(f"{what} not a number")
-    try:
-        converted = float(number)
-    except OverflowError:
-        refuse(f"{what} out of range")
-    if not math.isfinite(converted) or not low <= converted <= high:
-        refuse(f"{what} out of range")
-    return converted
+def _strict(found: Any, what: str, low: float, high: float) -> float:
+    """A number in range that is no text: JSON has numbers of its own."""
+    return number_in(None if isinstance(found, str) else found, what, low, high)
 
 
-def _order(record: dict[str, Any]) -> int:
-    order = record.get("order", 0)
-    if order is None:
-        return 0
-    if isinstance(order, bool) or not isinstance(order, int) or order not in (0, 1):
+def _order(record: Mapping[str, Any]) -> int:
+    order = record.get("order")
+    if isinstance(order, bool) or order not in (None, 0, 1) or isinstance(order, float):
         refuse("order neither 0 nor 1")
-    return order
+    return order or 0
 
 
-def _flag(record: dict[str, Any], name: str, *, default: bool) -> bool:
-    flag = record.get(name, default)
-    if flag is None:
-        return default
-    if not isinstance(flag, bool):
-        refuse(f"{name} neither true nor false")
-    return flag
-
-
-def _style(record: dict[str, Any], name: str, other: str) -> dict[str, float] | None:
+def _style(record: Mapping[str, Any], name: str) -> dict[str, float] | None:
     style = record.get(name)
     if style is None:
-        if record.get(other) is not None:
-            refuse("style counts for one side only")
         return None
     if not isinstance(style, dict):
         refuse(f"{name} not an object")
-    counts: dict[str, float] = {}
-    for feature, number in style.items():
-        count = _number(number, f"a count in {name}", 0.0, math.inf)
-        if count is None:
-            refuse(f"a count in {name} not a number")
-        counts[feature] = count
-    return counts
+    what = f"a count in {name}"
+    return {feature: _strict(count, what, 0.0, math.inf) for feature, count in style.items()}
 
 
-def _categories(record: dict[str, Any]) -> tuple[str, ...]:
+def _categories(record: Mapping[str, Any]) -> tuple[str, ...]:
     categories = record.get("categories")
     if categories is None:
         return ()

@@ -112,7 +112,7 @@ class LatentScaling:
 
     def update(self, context: ScoreContext) -> None:
         """Add one batch."""
-        from modeldiff_harness.latents.compiled import scoring as loops
+        from modeldiff_harness.latents.compiled import score_loops as loops
 
         sums = self._sums
         if sums is None:
@@ -149,8 +149,8 @@ class LatentScaling:
         left out (a latent that fires in one block only); V = 0 makes all of them so.
         """
         sums = self._sums
-        if sums is None:
-            raise RuntimeError("latent_scaling: finish() was called before any batch.")
+        if sums is None:  # a pass over no token
+            sums = _Sums.zeros(2, self._dictionary.n_latents, len(self._pairs))
         used = sums.tokens_B > 0
         keep_B = used if int(used.sum()) > 1 else np.ones_like(used)
         tops = {pair: self._numerators(sums, *pair) for pair in self._pairs}
@@ -177,7 +177,7 @@ class LatentScaling:
 
     def _products(self, context: ScoreContext) -> tuple[Doubles, Doubles]:
         """Return ⟨x^t, v⟩ and ⟨x̂^t, v⟩ of every firing and pair, (N, P) each."""
-        from modeldiff_harness.latents.compiled import scoring as loops
+        from modeldiff_harness.latents.compiled import score_loops as loops
 
         order = [v for views in self._views.values() for v in views]
         acts_TC = side_by_side([context.acts[v] for v in order])

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from modeldiff_harness.cli.printing import print_comparison
+from modeldiff_harness.cli.options import split_list
+from modeldiff_harness.cli.printing import print_report
 from modeldiff_harness.cli.progress import console_progress
 from modeldiff_harness.errors import UsageError
 
@@ -75,7 +76,7 @@ def request_of(baseline: Path, candidate: Path, given: dict[str, Any]) -> Any:
         replicates=tuple(given["replicates"]),
         format_in=given["format_in"],
         names=names,
-        tasks=tuple(t.strip() for t in (given["tasks"] or "").split(",") if t.strip()),
+        tasks=tuple(split_list(given["tasks"] or "")),
         metrics=_pairs("--metric", given["metrics"]),
         options=PairingOptions(
             allow_unmatched=given["allow_unmatched"],
@@ -123,12 +124,16 @@ def compare(
     (details). The report has the schema of `mdh evaluate`; every delta is candidate − baseline.
     """
     from modeldiff_harness.pipeline import compare as comparing
+    from modeldiff_harness.plugins import load_registry
 
-    request = request_of(baseline, candidate, given)
+    registry = load_registry()
+    sections = registry.sections()
     found = comparing.compare(
-        request, command=shlex.join(["mdh", *sys.argv[1:]]), progress=console_progress()
+        request_of(baseline, candidate, given),
+        command=shlex.join(["mdh", *sys.argv[1:]]),
+        registry=registry,
+        progress=console_progress(),
     )
-    sections = comparing.report_sections()
     if output_path is not None:
         comparing.write_comparison(found, output_path, sections)
-    print_comparison(found.report, sections, output_format, output_path)
+    print_report(found.report, sections, output_format, output_path)

@@ -35,13 +35,19 @@ def evaluate(
     Run the same command again to continue after an interruption; a finished run repeats in seconds.
     """
     from modeldiff_harness import pipeline
+    from modeldiff_harness.plugins import load_registry
 
     config, as_passed = build_config(given)
+    registry = load_registry()
     session = pipeline.open_session(
-        config, as_passed=as_passed, store_folder=store, progress=console_progress()
+        config,
+        as_passed=as_passed,
+        store_folder=store,
+        progress=console_progress(),
+        registry=registry,
     )
     if plan:
         print_plan(session.plan())
         return
     finished = session.run(output_path=output_path)
-    print_report(finished.report, finished.folder, output_format)
+    print_report(finished.report, registry.sections(), output_format, finished.folder)

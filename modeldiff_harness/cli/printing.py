@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from modeldiff_harness.report.render.plain_text import printable
+
 if TYPE_CHECKING:
     from modeldiff_harness.artifacts import Report
     from modeldiff_harness.contracts import RenderedSection, ReportSection
@@ -21,13 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "json_text",
-    "print_comparison",
     "print_json",
     "print_plan",
     "print_report",
     "print_stages",
     "print_table",
-    "printable",
     "show_section",
 ]
 
@@ -66,11 +66,6 @@ def table_console() -> Console:
     if console.is_terminal or "COLUMNS" in os.environ:
         return console
     return Console(highlight=False, width=_PIPE_WIDTH)
-
-
-def printable(text: str) -> str:
-    """Return `text` with control characters blanked: it may come from a file or a model."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def print_json(value: Any) -> None:
@@ -119,10 +114,10 @@ def print_stages(stages: Sequence[Stage[Any]]) -> None:
         click.echo(f"{stage.verb:<9} {printable(stage.title)}\n  {stage.folder()}")
 
 
-def print_comparison(
+def print_report(
     report: Report, sections: Sequence[ReportSection], output_format: str, folder: Path | None
 ) -> None:
-    """Print a report of imported results as text, JSON, Markdown or HTML."""
+    """Print a report as tables, Markdown, HTML or JSON; `folder`: where its files lie, if any."""
     from modeldiff_harness.report.render.html import render_html
     from modeldiff_harness.report.render.markdown import render_markdown
     from modeldiff_harness.report.render.terminal import print_terminal
@@ -130,31 +125,11 @@ def print_comparison(
 
     if output_format == "json":
         click.echo(to_json(report))
-    elif output_format == "markdown":
+    elif output_format in ("md", "markdown"):
         click.echo(render_markdown(report, sections))
     elif output_format == "html":
         click.echo(render_html(report, sections))
     else:
-        print_terminal(report, Console())
+        print_terminal(report, sections, Console())
         if folder is not None:
             click.echo(f"report: {folder / 'report.html'}")
-
-
-def print_report(
-    report: Report,
-    folder: Path,
-    output_format: str,
-    sections: Sequence[ReportSection] | None = None,
-) -> None:
-    """Print the report as terminal tables, Markdown or JSON; None: the built-in sections."""
-    from modeldiff_harness.report.render.markdown import render_markdown
-    from modeldiff_harness.report.render.terminal import print_terminal
-    from modeldiff_harness.report.schema import to_json
-
-    if output_format == "json":
-        click.echo(to_json(report))
-    elif output_format == "md":
-        click.echo(render_markdown(report, sections))
-    else:
-        print_terminal(report, Console(), sections)
-        click.echo(f"report: {folder / 'report.html'}")

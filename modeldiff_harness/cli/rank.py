@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modeldiff_harness.cli.options import ListCommand, key_values, run_options
+from modeldiff_harness.cli.options import (
+    RUN_OPTIONS,
+    ListCommand,
+    flags_given,
+    key_values,
+    run_options,
+)
 from modeldiff_harness.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from modeldiff_harness.artifacts import Battles, PreferencesSection
+    from modeldiff_harness.artifacts import Battles, PreferenceDeltas
     from modeldiff_harness.plugins import Registry
 
 __all__ = ["rank"]
 
-_OWN = (
-    "baseline", "candidate", "output_format", "output", "format_in", "format_args", "columns",
-    "winners", "category", "style_coefficients", "feature_set", "pair_only",
-)  # fmt: skip
-_FLAG_OF = {"output_format": "format"}
+_OF_A_RUN = {option.name for option in RUN_OPTIONS}
 
 
 @click.command(
@@ -36,7 +38,7 @@ _FLAG_OF = {"output_format": "format"}
     "--format",
     "output_format",
     type=click.Choice(["text", "json", "markdown", "html"]),
-    help="With FILE: how to print (default: text); json is the preferences object of report.json.",
+    help="With FILE: how to print (default: text); json is `preferences.deltas` of report.json.",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="With FILE: write it there.")
 @click.option("--format_in", help="With FILE: importer of the battles (default: auto).")
@@ -65,40 +67,33 @@ def rank(files: tuple[Path, ...], store: Path | None, **given: Any) -> None:
 
     Without FILE: the stage of a run that is called `rank`, with the options of `evaluate`.
     """
-    own = {name: given.pop(name) for name in _OWN}
-    passed = {name: value for name, value in own.items() if value not in (None, ())}
-    if not files:
-        if passed:
-            flag = _FLAG_OF.get(next(iter(passed)), next(iter(passed)))
+    flags = flags_given(click.get_current_context())
+    for name, flag in flags.items():
+        if files and name in _OF_A_RUN:
             raise UsageError(
-                f"--{flag} is for a file of battles, and none is given.",
+                f"{flag} is for a run; a file of battles is ranked without one.",
+                hint="Leave it out, or leave out FILE.",
+            )
+        if not files and name not in _OF_A_RUN:
+            raise UsageError(
+                f"{flag} is for a file of battles, and none is given.",
                 hint="Write `mdh rank FILE --baseline X --candidate Y`.",
             )
+    if files:
+        own = {name: value for name, value in given.items() if name not in _OF_A_RUN}
+        _show(_ranked(files, own), own)
+    else:
         from modeldiff_harness.cli.stages import run_stage
 
-        run_stage("rank", store, given)
-        return
-    foreign = [
-        name
-        for name, value in {**given, "use_cache": store}.items()
-        if value is not None and value is not False
-    ]
-    if foreign:
-        raise UsageError(
-            f"--{foreign[0]} is for a run; a file of battles is ranked without one.",
-            hint="Leave it out, or leave out FILE.",
-        )
-    section = _ranked(files, own)
-    _show(section, own)
+        run_stage("rank", store, {k: v for k, v in given.items() if k in _OF_A_RUN})
 
 
-def _ranked(files: Sequence[Path], own: Mapping[str, Any]) -> PreferencesSection:
+def _ranked(files: Sequence[Path], own: Mapping[str, Any]) -> PreferenceDeltas:
     from modeldiff_harness.cli.progress import console_progress
     from modeldiff_harness.contracts import Runtime
     from modeldiff_harness.plugins import load_registry
     from modeldiff_harness.preferences.coefficients import read_style_coefficients
     from modeldiff_harness.preferences.rank import rank as rank_battles
-    from modeldiff_harness.report.build.preferences import preferences_section
 
     registry = load_registry()
     name = own["feature_set"] or "lmarena-v1"
@@ -117,13 +112,12 @@ def _ranked(files: Sequence[Path], own: Mapping[str, Any]) -> PreferencesSection
         pair_only=bool(own["pair_only"]),
         runtime=Runtime(progress=console_progress()),
     )
-    section = preferences_section(found)
     if own["category"]:
         from dataclasses import replace
 
         chosen = tuple(f"category:{category}" for category in own["category"])
-        section = replace(section, flags=(*chosen, *section.flags))
-    return section
+        found = replace(found, flags=(*chosen, *found.flags))
+    return found
 
 
 def _read(files: Sequence[Path], own: Mapping[str, Any], registry: Registry) -> Battles:
@@ -187,18 +181,18 @@ def _pair(battles: Battles, own: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def _show(section: PreferencesSection, own: Mapping[str, Any]) -> None:
+def _show(deltas: PreferenceDeltas, own: Mapping[str, Any]) -> None:
     from modeldiff_harness.artifacts.codec import to_plain
     from modeldiff_harness.cli.printing import json_text, show_section
 
     output_format = own["output_format"] or "text"
     if output_format == "json":
-        text = json_text(to_plain(section))
+        text = json_text(to_plain(deltas))
     else:
         from modeldiff_harness.report.sections.preferences import render_preferences
 
         title = f"Preference: {own['baseline']} → {own['candidate']}"
-        rendered = render_preferences(section, title)
+        rendered = render_preferences(deltas, title)
         text = show_section(rendered, output_format, "mdh rank", to_file=own["output"] is not None)
     if own["output"] is None:
         click.echo(text, nl=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from modeldiff_harness.cli.printing import print_report
-from modeldiff_harness.store import default_data_folder, resolve_run_folder, write_atomically
+from modeldiff_harness.store import write_atomically
 
 __all__ = ["report"]
 
@@ -28,20 +28,16 @@ def report(run: str, output_format: str, output: Path | None) -> None:
     """
     from modeldiff_harness.gate.section import with_verdict
     from modeldiff_harness.gate.write import verdict_of
+    from modeldiff_harness.plugins import load_registry
     from modeldiff_harness.report.render.html import render_html
-    from modeldiff_harness.report.schema import read_report
-    from modeldiff_harness.report.sections.builtin import BUILTIN_SECTIONS
+    from modeldiff_harness.report.stored import stored_report
 
-    folder = resolve_run_folder(default_data_folder(), run)
-    found = read_report(folder / "report.json")
+    found, folder = stored_report(run)
     verdict = verdict_of(found, folder)
-    sections = with_verdict(verdict, BUILTIN_SECTIONS) if verdict else BUILTIN_SECTIONS
-    if output_format == "html":
-        page = render_html(found, sections)
-        if output is None:
-            click.echo(page)
-        else:
-            write_atomically(output, page)
-            click.echo(str(output))
+    installed = load_registry().sections()
+    sections = with_verdict(verdict, installed) if verdict else installed
+    if output_format == "html" and output is not None:
+        write_atomically(output, render_html(found, sections))
+        click.echo(str(output))
         return
-    print_report(found, folder, output_format, sections)
+    print_report(found, sections, output_format, folder)

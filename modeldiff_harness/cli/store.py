@@ -42,7 +42,8 @@ def gc(dry_run: bool) -> None:
     named = set()
     for file in (default_data_folder() / "runs").glob("*/run.json"):
         record = json.loads(file.read_text(encoding="utf-8"))
-        named |= {(stage["verb"], stage["key"]) for stage in record["stages"]}
+        stages = [*record["stages"], *record.get("graph", ())]
+        named |= {(stage["verb"], stage["key"]) for stage in stages}
     removed, n_bytes = Store(default_store_folder()).collect_garbage(named, dry_run=dry_run)
     word = "would remove" if dry_run else "removed"
     click.echo(f"{word} {len(removed)} objects, {n_bytes / 2**20:,.1f} MiB.")

@@ -14,7 +14,7 @@ __all__ = ["AnswerPair", "BattleImporter", "FeatureSet", "Judge", "Judgment"]
 
 @dataclass(frozen=True)
 class AnswerPair:
-    """Two answers to one prompt, in the order they are shown."""
+    """Two answers to one prompt, in the order they are shown: A first."""
 
     prompt: PreferencePrompt
     model_a: str
@@ -22,19 +22,24 @@ class AnswerPair:
     model_b: str
     response_b: str
     order: int = 0
+    """0 or 1: which of the prompt's two presentations this is; the sides are dealt, so that
+    neither tells which model is the candidate."""
 
 
 @dataclass(frozen=True)
 class Judgment:
-    """A verdict on an AnswerPair: winner as in Battle; `invalid` needs a reason."""
+    """A verdict on an AnswerPair."""
 
     winner: str
+    """model_a, model_b, tie, both_bad or invalid (no verdict: never a tie)."""
     strength: float | None = None
+    """How clear it is, on the judge's own scale."""
     reason: str = ""
+    """Why; of an invalid verdict it is kept and shown."""
 
 
 class Judge(Protocol):
-    """Compares answers; it never sees which model is the candidate."""
+    """Compares answers; it is never told which model is the candidate."""
 
     name: str
     judge_kind: str
@@ -43,7 +48,11 @@ class Judge(Protocol):
     """True when swapping the answers cannot change the verdict: one presentation is enough."""
 
     def compare(self, pairs: Iterable[AnswerPair]) -> Iterator[tuple[AnswerPair, Judgment]]:
-        """Yield a judgment a pair, in any order."""
+        """Yield each pair with its judgment, in any order, as they are made.
+
+        A pair that gets none is missing, as one judged `invalid` is.  A verdict twice, on another
+        pair or of an unknown word ends the run.
+        """
         ...
 
 
@@ -55,7 +64,11 @@ class BattleImporter(Protocol):
         ...
 
     def read(self, path: Path) -> tuple[Sequence[Battle], Mapping[str, int]]:
-        """Return the battles and, by reason, the rows that had to be dropped."""
+        """Return the battles and, by reason, how many rows had to be dropped.
+
+        Raises UsageError when the file as a whole cannot be read.  The harness refuses a file
+        without a battle.
+        """
         ...
 
 
@@ -66,9 +79,15 @@ class FeatureSet(Protocol):
     features: tuple[str, ...]
 
     def count(self, answer: str, n_tokens: int | None) -> Mapping[str, float]:
-        """Return the raw counts of one answer, a value for each of `features`."""
+        """Return the raw counts of one answer, a value for each of `features`.
+
+        `n_tokens`: the tokenizer's count; None where nobody counted.
+        """
         ...
 
     def difference(self, a: Mapping[str, float], b: Mapping[str, float]) -> Sequence[float]:
-        """Return the normalised difference a − b, antisymmetric, one value a feature."""
+        """Return the normalised difference a − b, one value a feature.
+
+        Antisymmetric: the difference b − a is taken to be its negative.
+        """
         ...

@@ -5,7 +5,7 @@ Without the models' own words a diff finds nothing of what they do when they spe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from modeldiff_harness.artifacts import Document, Message
 from modeldiff_harness.corpora.documents import read_jsonl, read_records
 from modeldiff_harness.errors import UsageError
 
-__all__ = ["DATA", "capability_corpus", "read_answers", "read_prompts"]
+__all__ = ["DATA", "answer_documents", "capability_corpus", "read_answers", "read_prompts"]
 
 DATA = Path(__file__).parent / "data"
 """Folder of documents.jsonl and corpus_prompts.jsonl."""
@@ -59,33 +59,48 @@ def read_prompts(path: Path) -> dict[str, dict[str, Any]]:
     return prompts
 
 
-def read_answers(files: Sequence[Path], prompts: dict[str, dict[str, Any]]) -> list[Document]:
+def read_answers(files: Sequence[Path], prompts: Mapping[str, Mapping[str, Any]]) -> list[Document]:
     """Return one chat for each {"prompt_id", "author", "answer"} line of `files`.
 
+    Raises as `answer_documents`, and UsageError for a malformed line.
+    """
+    return answer_documents(
+        (
+            (where, record.get("author"), record.get("prompt_id"), record.get("answer"), path.name)
+            for path in files
+            for where, record in read_records(path)
+        ),
+        prompts,
+    )
+
+
+def answer_documents(
+    answers: Iterable[tuple[str, Any, Any, Any, str]], prompts: Mapping[str, Mapping[str, Any]]
+) -> list[Document]:
+    """Return one chat for each (place, author, prompt_id, answer, source) to a known prompt.
+
     Empty answers are left out: there is nothing to read in them.  Raises UsageError for a
-    malformed line, an unknown prompt, and two different answers of one author to one prompt.
+    malformed row, an unknown prompt, and two different answers of one author to one prompt.
     """
     documents: dict[tuple[str, str], Document] = {}
-    for path in files:
-        for where, record in read_records(path):
-            prompt_id, author, answer = (record.get(k) for k in ("prompt_id", "author", "answer"))
-            if not (isinstance(author, str) and author and isinstance(answer, str)):
-                raise UsageError(f"{where}: needs prompt_id, author and answer.")
-            prompt = prompts.get(str(prompt_id))
-            if prompt is None:
-                raise UsageError(f"{where}: answers prompt {prompt_id!r}, which is not known.")
-            if not answer.strip():
-                continue
-            document = Document(
-                doc_id=f"answer:{author}:{prompt_id}",
-                messages=(Message("user", prompt["prompt"]), Message("assistant", answer)),
-                capability=prompt.get("capability"),
-                author=author,
-                prompt_id=str(prompt_id),
-                language=str(prompt.get("language", "en")),
-                source=path.name,
-            )
-            known = documents.setdefault((author, str(prompt_id)), document)
-            if known.messages != document.messages:
-                raise UsageError(f"{where}: a second answer of {author!r} to {prompt_id!r}.")
+    for where, author, prompt_id, answer, source in answers:
+        if not (isinstance(author, str) and author and isinstance(answer, str)):
+            raise UsageError(f"{where}: needs prompt_id, author and answer.")
+        prompt = prompts.get(str(prompt_id))
+        if prompt is None:
+            raise UsageError(f"{where}: answers prompt {prompt_id!r}, which is not known.")
+        if not answer.strip():
+            continue
+        document = Document(
+            doc_id=f"answer:{author}:{prompt_id}",
+            messages=(Message("user", prompt["prompt"]), Message("assistant", answer)),
+            capability=prompt.get("capability"),
+            author=author,
+            prompt_id=str(prompt_id),
+            language=str(prompt.get("language", "en")),
+            source=source,
+        )
+        known = documents.setdefault((author, str(prompt_id)), document)
+        if known.messages != document.messages:
+            raise UsageError(f"{where}: a second answer of {author!r} to {prompt_id!r}.")
     return list(documents.values())

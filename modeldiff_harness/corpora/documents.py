@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from modeldiff_harness.errors import RunError, UsageError, did_you_mean
 
 __all__ = [
     "document_from_record",
-    "fingerprint_documents",
     "prompt_key",
     "read_hub",
     "read_jsonl",
@@ -250,11 +249,3 @@ def prompt_key(document: Document) -> str:
     asked = [[m.role, m.content] for m in document.messages if m.role != "assistant"]
     content = json.dumps([document.text, asked or [[m.role, m.content] for m in document.messages]])
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def fingerprint_documents(documents: Sequence[Document]) -> str:
-    """Return a digest of the documents with their tags, whatever their order."""
-    from dataclasses import asdict
-
-    lines = sorted(json.dumps(asdict(d), sort_keys=True, ensure_ascii=True) for d in documents)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from modeldiff_harness.artifacts import CheckVerdict, CriterionVerdict, PreferencesSection, Report
+from modeldiff_harness.artifacts import CheckVerdict, CriterionVerdict, PreferenceDeltas, Report
 from modeldiff_harness.artifacts.gate import Outcome
 from modeldiff_harness.gate.measure import Measured, Missing
 from modeldiff_harness.gate.policy import Checks, Rule
@@ -21,12 +21,14 @@ def hold_reason(report: Report, checks: Checks, rule: Rule, measured: Measured) 
     if limits := _limits(report):
         return f"a limited run cannot gate ({limits})"
     if rule.arm == "preference":
-        section = report.preferences
-        if section.judge_kind == "heuristic":
-            return f"the judge {section.judge} is a heuristic: a diagnostic that cannot gate"
-        if not section.gateable:
-            return f"judgments of kind {section.judge_kind!r} cannot gate"
-        missing = missing_rate(section)
+        deltas = report.preferences.deltas
+        if deltas is None:
+            return f"preferences were not measured: {report.preferences.reason}"
+        if deltas.judge_kind == "heuristic":
+            return f"the judge {deltas.judge} is a heuristic: a diagnostic that cannot gate"
+        if not deltas.gateable:
+            return f"judgments of kind {deltas.judge_kind!r} cannot gate"
+        missing = missing_rate(deltas)
         if missing > checks.missing_judgments:
             return (
                 f"{100 * missing:.1f} % of the judgments are missing, more than the tolerated "
@@ -59,12 +61,12 @@ def check_report(
             limits if limits else "no limit was set",
         )
     ]
-    section = report.preferences
+    deltas = report.preferences.deltas
     gated = any(c.arm == "preference" for c in criteria)
-    if gated and section.status == "measured":
-        share = missing_rate(section)
-        n = section.n_battles + section.n_invalid
-        told = f"{section.n_invalid:,} of {n:,} judgments are missing"
+    if gated and deltas is not None:
+        share = missing_rate(deltas)
+        n = deltas.n_battles + deltas.n_invalid
+        told = f"{deltas.n_invalid:,} of {n:,} judgments are missing"
         made.append(_most("missing_judgments", share, checks.missing_judgments, told))
         if checks.style_driven_gain == "hold":
             made.append(_style(style_driven))
@@ -81,10 +83,10 @@ def check_report(
     return tuple(made)
 
 
-def missing_rate(section: PreferencesSection) -> float:
+def missing_rate(deltas: PreferenceDeltas) -> float:
     """Return the share of judgments that were refused, truncated, unparsed or failed."""
-    n = section.n_battles + section.n_invalid
-    return section.n_invalid / n if n else 0.0
+    n = deltas.n_battles + deltas.n_invalid
+    return deltas.n_invalid / n if n else 0.0
 
 
 def _most(name: str, observed: float, at_most: float, told: str) -> CheckVerdict:
@@ -112,8 +114,9 @@ def _limits(report: Report) -> str:
         limits.append(
             f"{limit:g} items a task" if limit >= 1 else f"{100 * limit:g} % of the items"
         )
-    if "smoke" in report.preferences.flags:
-        limits.append(f"{report.preferences.n_prompts:,} prompts")
+    deltas = report.preferences.deltas
+    if deltas is not None and "smoke" in deltas.flags:
+        limits.append(f"{deltas.n_prompts:,} prompts")
     if report.provenance.smoke and not limits:
         limits.append("the report is stamped as a smoke run")
     return ", ".join(limits)

@@ -102,12 +102,12 @@ def _policy_flags(verdict: Verdict) -> Iterator[str]:
 
 
 def _style_flags(verdict: Verdict, report: Report) -> Iterator[str]:
-    if verdict.style_driven_gain:
-        section = report.preferences
+    deltas = report.preferences.deltas
+    if verdict.style_driven_gain and deltas is not None:
         yield (
-            f"Style-driven gain: the raw preference of {with_interval(section.raw_elo)} Elo is "
-            f"style, {with_interval(section.style_elo)}; substance is "
-            f"{with_interval(section.substance_elo)}."
+            f"Style-driven gain: the raw preference of {with_interval(deltas.raw_elo)} Elo is "
+            f"style, {with_interval(deltas.style_elo)}; substance is "
+            f"{with_interval(deltas.substance_elo)}."
         )
 
 

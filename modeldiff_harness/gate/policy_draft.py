@@ -138,7 +138,8 @@ def policy_text(report: Report, now: datetime.datetime) -> str:
 
 def _warnings(report: Report, policy: Policy) -> Iterator[str]:
     limited = report.provenance.smoke or report.benchmarks.limit is not None
-    if limited or "smoke" in report.preferences.flags:
+    deltas = report.preferences.deltas
+    if limited or (deltas is not None and "smoke" in deltas.flags):
         yield "#"
         yield "# The run was limited: it cannot gate, and margins of the full run can be smaller."
     small = sum(not rule.required for rule in policy.criteria)
@@ -146,7 +147,7 @@ def _warnings(report: Report, policy: Policy) -> Iterator[str]:
         yield "#"
         yield f"# {small} of {len(policy.criteria)} criteria are optional: the run is too small"
         yield "# to decide about them at a margin worth having."
-    if report.preferences.judge_kind == "heuristic":
+    if deltas is not None and deltas.judge_kind == "heuristic":
         yield "#"
         yield "# The judge is a heuristic: its criterion stays INCONCLUSIVE until another judges."
 

@@ -15,24 +15,19 @@ from modeldiff_harness.gate.section import with_verdict
 from modeldiff_harness.report.render.html import render_html
 from modeldiff_harness.report.render.markdown import render_markdown
 from modeldiff_harness.report.schema import report_digest
-from modeldiff_harness.report.sections.builtin import BUILTIN_SECTIONS
 from modeldiff_harness.store import write_atomically
 
 __all__ = ["previous_verdict", "verdict_of", "write_verdict"]
 
 
 def write_verdict(
-    verdict: Verdict,
-    report: Report,
-    folder: Path,
-    sections: Sequence[ReportSection] | None = None,
+    verdict: Verdict, report: Report, folder: Path, sections: Sequence[ReportSection]
 ) -> None:
     """Write gate.md, gate.xml (JUnit), the report's pages with the verdict, and gate.json last.
 
-    `sections` are the components of kind `report_section`; None takes the built-in ones.  Raises
-    RunError when the folder cannot be written.
+    `sections` are those of the registry.  Raises RunError when the folder cannot be written.
     """
-    shown = with_verdict(verdict, BUILTIN_SECTIONS if sections is None else sections)
+    shown = with_verdict(verdict, sections)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "gate.md", render_summary(verdict))

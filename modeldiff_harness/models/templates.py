@@ -37,31 +37,19 @@ def template_of(tokenizer: Any) -> str | None:
 
 
 def resolve_chat_template(
-    choice: str | None, tokenizers: Mapping[str, Any], pair: tuple[str, str]
+    choice: str | None, templates: Mapping[str, str | None], pair: tuple[str, str]
 ) -> ChatTemplate | None:
     """Return the template of the run, or None when no model of the pair has one.
 
-    `choice` is a name in `tokenizers` or a file; without it both models of `pair` must have the
-    same template, or only one of them may have any.  The base's template is never asked for.
+    `templates` are the models' own.  `choice` is one of them or a file; without it both models of
+    `pair` must have the same template, or only one of them may have any.  The base's template is
+    never asked for.
 
     Raises UsageError when the templates differ and none is named, and for an unknown choice.
     """
     if choice is not None:
-        if choice in tokenizers:
-            text = template_of(tokenizers[choice])
-            if text is None:
-                raise UsageError(f"--chat_template {choice}: this model has no chat template.")
-            return ChatTemplate(text, digest_template(text), choice)
-        path = Path(choice).expanduser()
-        if not path.is_file():
-            known = ", ".join(sorted(tokenizers))
-            raise UsageError(
-                f"--chat_template {choice!r} is neither a file nor a model of the run.",
-                hint=f"Models: {known}.",
-            )
-        text = path.read_text(encoding="utf-8")
-        return ChatTemplate(text, digest_template(text), path.name)
-    texts = {name: text for name in pair if (text := template_of(tokenizers[name])) is not None}
+        return _named(choice, templates)
+    texts = {name: text for name in pair if (text := templates[name]) is not None}
     if len(set(texts.values())) > 1:
         raise UsageError(
             f"{pair[0]} and {pair[1]} have different chat templates, so they would not read the "
@@ -72,3 +60,20 @@ def resolve_chat_template(
         return None
     origin = min(texts)
     return ChatTemplate(texts[origin], digest_template(texts[origin]), origin)
+
+
+def _named(choice: str, templates: Mapping[str, str | None]) -> ChatTemplate:
+    if choice in templates:
+        text = templates[choice]
+        if text is None:
+            raise UsageError(f"--chat_template {choice}: this model has no chat template.")
+        return ChatTemplate(text, digest_template(text), choice)
+    path = Path(choice).expanduser()
+    if not path.is_file():
+        known = ", ".join(sorted(templates))
+        raise UsageError(
+            f"--chat_template {choice!r} is neither a file nor a model of the run.",
+            hint=f"Models: {known}.",
+        )
+    text = path.read_text(encoding="utf-8")
+    return ChatTemplate(text, digest_template(text), path.name)

@@ -1,40 +1,37 @@
-"""The models of a run: what their names mean, what they are, and the pools that run them."""
+"""The run's context: its models by role, its plugins, and what makes stages."""
 
 from __future__ import annotations
 
-import dataclasses
-import importlib.metadata
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modeldiff_harness.artifacts import ModelIdentity, ModelRef, PairReport
 from modeldiff_harness.config import RunConfig
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.models.identity import default_dtype, identify
-from modeldiff_harness.models.registry import load_model_registry
-from modeldiff_harness.plugins import Registry
-from modeldiff_harness.stages import StageRunner
+from modeldiff_harness.models.identity import default_dtype
+from modeldiff_harness.models.registry import ModelRegistry, load_model_registry
+from modeldiff_harness.models.run_models import RunModels
+from modeldiff_harness.models.use import ModelUse
+from modeldiff_harness.plugins import ComponentChoice, Registry
+from modeldiff_harness.stages import Stage, StageRunner
 from modeldiff_harness.store import Store
 
-if TYPE_CHECKING:
-    from modeldiff_harness.models.loading import ModelPool
-    from modeldiff_harness.models.templates import ChatTemplate
-
-__all__ = ["PairContext"]
+__all__ = ["RunContext"]
 
 
 @dataclass
-class PairContext:
-    """Everything the arms need to know about the models, opened when it is first needed."""
+class RunContext:
+    """Everything the arms need to know of the run, found out when it is first needed."""
 
     config: RunConfig
     registry: Registry
     store: Store
     runner: StageRunner
     device: str
-    _pools: dict[str, ModelPool] = field(default_factory=dict)
+
+    # ── models ───────────────────────────────────────────────────────────────────────────────
 
     @property
     def baseline(self) -> str:
@@ -46,32 +43,34 @@ class PairContext:
         """Name of the candidate."""
         return self.config.pair[1]
 
-    @property
-    def cache_dir(self) -> Path:
-        """Folder for converted checkpoints and remembered digests."""
-        return self.store.root / "models"
+    @cached_property
+    def aliases(self) -> ModelRegistry:
+        """What names of models mean."""
+        return load_model_registry(self.registry)
 
     @cached_property
-    def refs(self) -> dict[str, ModelRef]:
-        """Return every model of the run by name: the pair, the base and the null twin."""
-        aliases = load_model_registry(self.registry)
+    def refs(self) -> Mapping[str, ModelRef]:
+        """Every model of the run by name: the pair, the base and the null twin."""
+        self.check()
+        names = [*self.config.pair, self.base, self.null_twin]
+        return {name: self.aliases.resolve(name) for name in names if name is not None}
+
+    def check(self) -> None:
+        """Raise UsageError for a pair that was not named, and for unknown models."""
         if not all(self.config.pair):
             raise UsageError(
                 "which pair?", hint="Write --pair BASELINE,CANDIDATE; see `mdh models`."
             )
-        refs = {name: aliases.resolve(name) for name in self.config.pair}
-        for name in (self.base, self.null_twin):
+        for name in (*self.config.pair, self.config.base, self.config.null_twin):
             if name is not None:
-                refs[name] = aliases.resolve(name)
-        return refs
+                self.aliases.resolve(name)
 
     @cached_property
     def base(self) -> str | None:
         """Name of the common ancestor: as configured, else the one both aliases name."""
         if self.config.base is not None:
             return self.config.base
-        aliases = load_model_registry(self.registry)
-        named = {aliases.resolve(name).base for name in self.config.pair} - {None}
+        named = {self.aliases.resolve(name).base for name in self.config.pair} - {None}
         if len(named) != 1:
             return None
         (base,) = named
@@ -84,9 +83,8 @@ class PairContext:
             return None
         if self.config.null_twin is not None:
             return self.baseline
-        aliases = load_model_registry(self.registry)
         for name in self.config.pair:
-            twin = aliases.resolve(name).null_twin
+            twin = self.aliases.resolve(name).null_twin
             if twin is not None and twin not in self.config.pair:
                 return name
         return None
@@ -96,9 +94,7 @@ class PairContext:
         """Name of the null twin, or None."""
         if self.twinned is None:
             return None
-        if self.config.null_twin is not None:
-            return self.config.null_twin
-        return load_model_registry(self.registry).resolve(self.twinned).null_twin
+        return self.config.null_twin or self.aliases.resolve(self.twinned).null_twin
 
     @cached_property
     def dtype(self) -> str:
@@ -112,103 +108,53 @@ class PairContext:
         given = self.config.latents.dtype
         return default_dtype(self.device) if given == "auto" else given
 
-    def identity(self, name: str, dtype: str) -> ModelIdentity:
-        """Return what `name` is, run in `dtype`; weights are not loaded."""
-        return identify(
-            self.refs[name],
-            dtype=dtype,
-            cache_dir=self.cache_dir,
-            offline=self.config.runtime.offline,
-            trust_remote_code=self.config.runtime.trust_remote_code,
+    @cached_property
+    def models(self) -> RunModels:
+        """The models of the run, opened when they are first needed."""
+        runtime = self.config.runtime
+        return RunModels(
+            refs=self.refs,
+            pair=self.config.pair,
+            device=self.device,
+            cache_dir=self.store.root / "models",
+            named_template=self.config.chat_template,
+            offline=runtime.offline,
+            trust_remote_code=runtime.trust_remote_code,
         )
 
-    def identity_recipe(self, name: str, dtype: str) -> dict[str, str | None]:
-        """Return the model's part of a key: its name, identity, and the template it is given."""
-        template = self.chat_template
-        return {
-            "name": name,
-            "identity": self.identity(name, dtype).digest(),
-            "chat_template": template.digest if template else None,
-        }
+    def model(self, name: str) -> ModelUse:
+        """Return the use of one model in the type of benchmarks and answers."""
+        return ModelUse(self.models, (name,), self.dtype)
+
+    def harvested_identity(self, name: str) -> ModelIdentity:
+        """Return what `name` is in the type of harvests; weights are not loaded."""
+        return self.models.identity(name, self.harvest_dtype)
 
     def canonical(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Return `names` in canonical order: by identity digest, so that roles cannot matter."""
-        return tuple(sorted(names, key=lambda n: self.identity(n, self.harvest_dtype).digest()))
+        """Return `names` in canonical order, so that roles cannot matter."""
+        return self.models.canonical(names, self.harvest_dtype)
 
     def pair_report(self) -> PairReport:
         """Return the identities of all models of the run."""
 
         def of(name: str | None) -> ModelIdentity | None:
-            return None if name is None else self.identity(name, self.dtype)
+            return None if name is None else self.models.identity(name, self.dtype)
 
         return PairReport(
-            baseline=self.identity(self.baseline, self.dtype),
-            candidate=self.identity(self.candidate, self.dtype),
+            baseline=self.models.identity(self.baseline, self.dtype),
+            candidate=self.models.identity(self.candidate, self.dtype),
             base=of(self.base),
             null_twin=of(self.null_twin),
         )
 
-    @cached_property
-    def chat_template(self) -> ChatTemplate | None:
-        """The one template of the run; UsageError when the pair's differ and none is named."""
-        from modeldiff_harness.models.templates import resolve_chat_template
+    # ── stages ───────────────────────────────────────────────────────────────────────────────
 
-        pool = self._new_pool(self.dtype)
-        tokenizers = {name: pool.tokenizer(name) for name in self.refs}
-        return resolve_chat_template(self.config.chat_template, tokenizers, self.config.pair)
+    def choice(
+        self, kind: str, name: str, config: Mapping[str, Any] | None = None
+    ) -> ComponentChoice:
+        """Return a plugin component with its configuration; UsageError for unknown ones."""
+        return self.registry.choose(kind, name, config)
 
-    def pool(self, dtype: str) -> ModelPool:
-        """Return the pool of this type; at most one pool holds weights at a time."""
-        for other, pool in self._pools.items():
-            if other != dtype:
-                pool.release()
-        if dtype not in self._pools:
-            pool = self._new_pool(dtype)
-            if self.chat_template is not None:
-                pool.use_chat_template(self.chat_template)
-            self._pools[dtype] = pool
-        return self._pools[dtype]
-
-    def rescaled_pool(self, name: str, adapter_scale: float) -> ModelPool:
-        """Return the harvesting pool with the adapter of `name` scaled from now on."""
-        pool = self.pool(self.harvest_dtype)
-        pool.refs[name] = dataclasses.replace(self.refs[name], adapter_scale=adapter_scale)
-        return pool
-
-    def live_pool(self) -> ModelPool:
-        """Return a harvesting pool for one stage alone; the shared pools give their weights back.
-
-        Whoever asks for it may truncate its models, and releases it.
-        """
-        for pool in self._pools.values():
-            pool.release()
-        pool = self._new_pool(self.harvest_dtype)
-        if self.chat_template is not None:
-            pool.use_chat_template(self.chat_template)
-        return pool
-
-    def _new_pool(self, dtype: str) -> ModelPool:
-        from modeldiff_harness.models.loading import ModelPool
-
-        return ModelPool(
-            self.refs,
-            dtype=dtype,
-            device=self.device,
-            cache_dir=self.cache_dir,
-            offline=self.config.runtime.offline,
-            trust_remote_code=self.config.runtime.trust_remote_code,
-        )
-
-    def close(self) -> None:
-        """Free the weights."""
-        for pool in self._pools.values():
-            pool.release()
-
-    @staticmethod
-    def versions(*distributions: str) -> dict[str, Any]:
-        """Return major.minor of the distributions that touch a result (lm_eval in full)."""
-        found = {name: importlib.metadata.version(name) for name in distributions}
-        return {
-            name: version if name == "lm_eval" else ".".join(version.split(".")[:2])
-            for name, version in found.items()
-        }
+    def stage(self, verb: str, function: Callable[..., Any], **given: Any) -> Stage[Any]:
+        """Return the stage of a call; see `StageRunner.stage`."""
+        return self.runner.stage(verb, function, **given)

@@ -1,8 +1,11 @@
-"""What a run leaves beside its numbers: run.json, and the provenance that the report shows."""
+"""What a run leaves beside its numbers: run.json, and the provenance that the report shows.
+
+run.json names every stage of the run from the moment its graph is known, so that `mdh gc` never
+takes what a running, broken-off or finished run made.
+"""
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import platform
@@ -11,17 +14,17 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from modeldiff_harness import __version__
 from modeldiff_harness.artifacts import Provenance, StageRecord
+from modeldiff_harness.clock import timestamp
 from modeldiff_harness.errors import RunError
-from modeldiff_harness.pipeline.context import PairContext
+from modeldiff_harness.pipeline.context import RunContext
 from modeldiff_harness.stages import Stage
-from modeldiff_harness.store import default_data_folder, digest_of, write_atomically
+from modeldiff_harness.store import default_data_folder, digest_of, versions_of, write_atomically
+from modeldiff_harness.version import __version__
 
 __all__ = ["RunRecord"]
 
@@ -30,48 +33,66 @@ _FLAGS = {"config_file": "config", "null_run": "null"}
 
 
 class RunRecord:
-    """The record of one run; `as_passed` is what the user gave."""
+    """The record of one run over `stages`; `as_passed` is what the user gave."""
 
-    def __init__(self, context: PairContext, as_passed: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        as_passed: Mapping[str, Any],
+        stages: Sequence[Stage[Any]],
+        verb: str = "",
+    ) -> None:
+        """Name the run; `verb`: the stage it ends with, when that is not the report."""
         self.context = context
         self.config = context.config
-        self.as_passed = as_passed
-        self._folder = Path()
-        self._started, self._began = _now(), time.monotonic()
+        self.as_passed = dict(as_passed)
+        self.stages = list(stages)
+        self.verb = verb
+        self._artifacts: dict[str, Stage[Any]] = {}
+        self._started, self._began = timestamp(), time.monotonic()
+        names = "--".join(re.sub(r"[^\w.-]+", "_", model) for model in self.config.pair)
+        parts = [names, digest_of(self.config.recipe())[:8], verb]
+        self.folder = default_data_folder() / "runs" / "-".join(part for part in parts if part)
 
-    def open(self) -> Path:
-        """Make the run's folder, say there that it is running, and return it.
+    def open(self) -> None:
+        """Make the run's folder and say there that it is running, and over which stages.
 
         Raises RunError for a folder that cannot be written.
         """
-        self._started, self._began = _now(), time.monotonic()
-        name = "--".join(re.sub(r"[^\w.-]+", "_", model) for model in self.config.pair)
-        folder = default_data_folder() / "runs" / f"{name}-{digest_of(self.config.recipe())[:8]}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(
-                f"cannot write to {folder} ({error.strerror}).", hint="Set MDH_DATA or MDH_STORE."
+                f"cannot write to {self.folder} ({error.strerror}).",
+                hint="Set MDH_DATA or MDH_STORE.",
             ) from error
-        self._folder = folder
         self.write("running")
-        return folder
 
-    def write(self, state: str, stages: Sequence[Stage[Any]] = ()) -> None:
-        """Write run.json; `stages`: all of a finished run, since `mdh gc` keeps what is named."""
+    def found(self, artifacts: Mapping[str, Stage[Any]]) -> None:
+        """Remember under which names other commands find computed stages."""
+        self._artifacts |= artifacts
+        known = {stage.key for stage in self.stages}
+        self.stages += [stage for stage in artifacts.values() if stage.key not in known]
+
+    def write(self, state: str) -> None:
+        """Write run.json: what was computed or reused, and every key that the run rests on."""
         record = {
             "pair": list(self.config.pair),
             "state": state,
+            "verb": self.verb or "evaluate",
             "started": self._started,
             "as_passed": self.as_passed,
             "config": self.config.recipe(),
-            "stages": [asdict(record) for record in self._stage_records(stages)],
+            "stages": [asdict(record) for record in self._done(state)],
+            "graph": [{"verb": stage.verb, "key": stage.key} for stage in self.stages],
+            "artifacts": {
+                name: {"verb": stage.verb, "key": stage.key}
+                for name, stage in self._artifacts.items()
+            },
         }
-        write_atomically(
-            self._folder / "run.json", json.dumps(record, indent=1, ensure_ascii=False)
-        )
+        write_atomically(self.folder / "run.json", json.dumps(record, indent=1, ensure_ascii=False))
 
-    def provenance(self, stages: Sequence[Stage[Any]]) -> Provenance:
+    def provenance(self) -> Provenance:
         """Return what the report says of its making: command, configuration, stages, machine."""
         config = self.config
         limited = config.benchmarks.limit is not None or config.preferences.max_prompts is not None
@@ -82,7 +103,7 @@ class RunRecord:
             versions={
                 "modeldiff-harness": __version__,
                 "python": platform.python_version(),
-                **self.context.versions("torch", "transformers", "lm_eval", "peft"),
+                **versions_of("torch", "transformers", "lm_eval", "peft"),
             },
             machine={
                 "system": platform.system(),
@@ -91,19 +112,20 @@ class RunRecord:
                 "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
                 "device": self.context.device,
             },
-            stages=self._stage_records(stages),
+            stages=self._done("finished"),
             date=self._started,
             seconds=time.monotonic() - self._began,
             smoke=limited,
             shipped=tuple(self._shipped()),
         )
 
-    def _stage_records(self, stages: Sequence[Stage[Any]]) -> tuple[StageRecord, ...]:
-        """Return what was finished, with those of `stages` that no reused stage asked for."""
+    def _done(self, state: str) -> tuple[StageRecord, ...]:
+        """Return what was done; of a finished run also what no reused stage asked for."""
         done = {record.key: record for record in self.context.runner.records}
-        for stage in stages:
-            if stage.key not in done and (record := self.context.runner.recorded(stage)):
-                done[stage.key] = record
+        if state == "finished":
+            for stage in self.stages:
+                if stage.key not in done and (record := self.context.runner.recorded(stage)):
+                    done[stage.key] = record
         return tuple(done.values())
 
     def _shipped(self) -> Iterator[str]:
@@ -127,7 +149,3 @@ class RunRecord:
             if value is not True:
                 words.append(str(value))
         return shlex.join(words)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

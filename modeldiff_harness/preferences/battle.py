@@ -12,38 +12,35 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from modeldiff_harness.artifacts import Answer, Answers, Battle, Battles, PreferencePrompt
+from modeldiff_harness.artifacts.preferences import WINNERS
 from modeldiff_harness.contracts import AnswerPair, Judge, Judgment, Runtime
 from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.preferences.prompts import prompt_digest
 
-__all__ = ["WINNERS", "battle"]
-
-WINNERS = ("model_a", "model_b", "tie", "both_bad", "invalid")
-"""What a verdict can say."""
+__all__ = ["battle"]
 
 
 def battle(
     prompts: Sequence[PreferencePrompt],
-    answers_baseline: Answers,
-    answers_candidate: Answers,
+    answers: Sequence[Answers],
     judge: Judge,
     *,
     orders: int = 2,
     seed: int = 0,
     runtime: Runtime,
 ) -> Battles:
-    """Let `judge` compare both models' answers to every prompt.
+    """Let `judge` compare the answers of two models to every prompt.
 
     `orders`: 2 shows every pair in both orders, 1 in one; an order-free judge always gets one.
     `seed` deals the sides.  A pair without a usable verdict stays, as `invalid` with its reason;
-    a prompt that a model did not answer is counted in `dropped`.  Swapping the two `Answers`
+    a prompt that a model did not answer is counted in `dropped`.  The order of the two `answers`
     changes nothing.
 
     Raises:
         UsageError: the two models have one name, or `orders` is neither 1 nor 2.
         RunError: the judge answers with an unknown verdict, or twice, or about another pair.
     """
-    models = sorted((answers_baseline.model, answers_candidate.model))
+    models = sorted(given.model for given in answers)
     if models[0] == models[1]:
         raise UsageError(
             f"both sets of answers are of {models[0]!r}.", hint="Give the two models two names."
@@ -51,7 +48,7 @@ def battle(
     if orders not in (1, 2):
         raise UsageError(f"orders is {orders}.", hint="Give 1 or 2.")
     answer_of = {a.model: {x.prompt_id: x for x in a.answers}
-                 for a in (answers_baseline, answers_candidate)}  # fmt: skip
+                 for a in answers}  # fmt: skip
     dropped: Counter[str] = Counter()
     pairs: dict[tuple[str, int], AnswerPair] = {}
     for prompt in prompts:

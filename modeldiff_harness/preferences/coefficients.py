@@ -1,16 +1,16 @@
-"""Style coefficients from a file: log-odds per unit of each feature's normalised difference."""
+"""Given style coefficients: log-odds per unit of each feature's normalised difference."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modeldiff_harness.errors import UsageError
+from modeldiff_harness.errors import UsageError, did_you_mean
 
-__all__ = ["read_style_coefficients"]
+__all__ = ["coefficient_row", "read_style_coefficients"]
 
 _SHAPE = 'Give {"tokens": 0.8, …}, or the output of `mdh rank --format json`, or a report.json.'
 
@@ -18,8 +18,8 @@ _SHAPE = 'Give {"tokens": 0.8, …}, or the output of `mdh rank --format json`, 
 def read_style_coefficients(path: Path, feature_set: str) -> dict[str, float]:
     """Return feature → log-odds per unit.
 
-    The file is a plain object of numbers (or {"feature_set", "coefficients"}), the preferences
-    object that `mdh rank --format json` prints, or a report.json.
+    The file is a plain object of numbers (or {"feature_set", "coefficients"}), the deltas that
+    `mdh rank --format json` prints, or a report.json.
 
     Raises:
         UsageError: the file is missing or has none of these shapes, or is of another feature set.
@@ -33,7 +33,7 @@ def read_style_coefficients(path: Path, feature_set: str) -> dict[str, float]:
     if not isinstance(found, dict):
         raise UsageError(f"{path} is not an object.", hint=_SHAPE)
     if isinstance(found.get("preferences"), dict):
-        found = found["preferences"]
+        found = found["preferences"].get("deltas") or {}
     named = found.get("feature_set")
     if isinstance(named, str) and named and named != feature_set:
         raise UsageError(
@@ -41,6 +41,27 @@ def read_style_coefficients(path: Path, feature_set: str) -> dict[str, float]:
             hint=f"Name it with --feature_set {named}.",
         )
     return _numbers(_plain(found), path)
+
+
+def coefficient_row(
+    coefficients: Mapping[str, float] | None, names: Sequence[str]
+) -> list[float] | None:
+    """Return fixed log-odds per unit of z in the order of `names`; None: nothing is fixed.
+
+    Raises UsageError unless there is one for every feature and none for another.
+    """
+    if coefficients is None or not names:
+        return None
+    for name in coefficients:
+        if name not in names:
+            raise UsageError(
+                f"a style coefficient is given for {name!r}, which is no feature of the set.",
+                hint=did_you_mean(name, names),
+            )
+    missing = [name for name in names if name not in coefficients]
+    if missing:
+        raise UsageError(f"no style coefficient is given for {', '.join(map(repr, missing))}.")
+    return [coefficients[name] for name in names]
 
 
 def _plain(found: Mapping[str, Any]) -> Any:

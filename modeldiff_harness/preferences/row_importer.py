@@ -21,6 +21,7 @@ __all__ = [
     "prompt_key",
     "refuse",
     "text_of",
+    "winner_of",
 ]
 
 _ROWS_TO_RECOGNISE = 5
@@ -61,6 +62,8 @@ class RowImporter:
                 if isinstance(row, BadRow):
                     raise row
                 battles = list(self.battles(row, number))
+                if any(battle.model_a == battle.model_b for battle in battles):
+                    refuse("a model against itself")
                 if any(battle.battle_id in seen for battle in battles):
                     refuse("battle_id repeats")
             except BadRow as bad:
@@ -112,6 +115,21 @@ def number_in(found: Any, what: str, low: float, high: float) -> float:
     if not low <= converted <= high:
         refuse(f"{what} out of range")
     return converted
+
+
+def winner_of(word: str | None, y_a: float | None) -> str:
+    """Return the winner that `word` (one of `WINNERS`) says, else the graded outcome for A.
+
+    Refuses rows with neither, and those whose two contradict each other.
+    """
+    graded = None if y_a is None else "tie" if y_a == 0.5 else "model_a" if y_a > 0.5 else "model_b"
+    if word is None:
+        if graded is None:
+            refuse("neither winner nor y_a")
+        return graded
+    if graded is not None and graded != ("tie" if word == "both_bad" else word):
+        refuse("winner and y_a disagree")
+    return word
 
 
 def prompt_key(prompt: str) -> str:

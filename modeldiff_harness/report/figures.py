@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modeldiff_harness.artifacts import BenchmarkRow, Estimate, PreferencesSection, ProfileRow
+from modeldiff_harness.artifacts import BenchmarkRow, PreferenceDeltas, ProfileRow
 from modeldiff_harness.contracts import Figure
 from modeldiff_harness.report import svg
 from modeldiff_harness.report.wording import (
@@ -91,27 +91,19 @@ def share_chart(rows: Sequence[ProfileRow]) -> Figure | None:
     return _interval_plot(title, lines, digits=2)
 
 
-def preference_bar(section: PreferencesSection) -> Figure | None:
-    """Return raw Elo and its parts as bars with intervals, or None without an estimate."""
-    parts: tuple[tuple[str, Estimate | None, str], ...] = (
-        ("raw", section.raw_elo, "raw"),
-        ("substance", section.substance_elo, "substance"),
-        ("style", section.style_elo, "style"),
-        ("dispersion", section.dispersion_elo, "dispersion"),
-    )
-    known = [(name, part, kind) for name, part, kind in parts if part is not None]
-    if not known:
-        return None
-    axis = svg.Axis([v for _, p, _ in known for v in (p.lower, p.upper)], _NAMES, WIDTH - _NUMBERS)
+def preference_bar(deltas: PreferenceDeltas) -> Figure:
+    """Return raw Elo and the parts that are known as bars with intervals."""
+    known = tuple(deltas.elo_parts.items())
+    axis = svg.Axis([v for _, p in known for v in (p.lower, p.upper)], _NAMES, WIDTH - _NUMBERS)
     bottom = _TOP + _ROW * len(known)
     shapes = _frame(axis, bottom)
     told = []
-    for i, (name, part, kind) in enumerate(known):
+    for i, (name, part) in enumerate(known):
         middle = _TOP + _ROW * (i + 0.5)
         zero, end = axis.place(0.0), axis.place(part.estimate)
         shapes += [
             svg.text(_NAMES - 12, middle + 4, name, anchor="end"),
-            svg.rectangle(zero, middle - 7, end - zero, 14, kind=kind),
+            svg.rectangle(zero, middle - 7, end - zero, 14, kind=name),
             svg.line(
                 axis.place(part.lower), middle, axis.place(part.upper), middle, kind="whisker"
             ),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from modeldiff_harness.artifacts import (
     OWNERS,
     BenchmarkItem,
     BenchmarkRow,
-    BenchmarksSection,
+    BenchmarksReport,
     CapabilityProfile,
     ComparabilityCheck,
     DictionaryQuality,
@@ -17,11 +18,13 @@ from modeldiff_harness.artifacts import (
     EnergyRow,
     Estimate,
     LatentReport,
-    LatentsSection,
+    LatentsReport,
     ModelIdentity,
+    PairedCounts,
     PairReport,
     PreferenceCategory,
-    PreferencesSection,
+    PreferenceDeltas,
+    PreferencesReport,
     ProfileRow,
     Provenance,
     Report,
@@ -35,7 +38,7 @@ from modeldiff_harness.report.build.lenses import capability_rows
 from modeldiff_harness.report.build.summary import summarise
 from modeldiff_harness.taxonomy import load_taxonomy
 
-__all__ = ["assemble_report", "sample_report"]
+__all__ = ["assemble_report", "sample_report", "with_preferences"]
 
 BASE, BASELINE, CANDIDATE = "sample-base", "sample-sft", "sample-simpo"
 
@@ -45,8 +48,17 @@ def sample_report() -> Report:
     return assemble_report(_benchmarks(), _preferences(), _latents())
 
 
+def with_preferences(report: Report, **changes: Any) -> Report:
+    """Return the report with other values in these fields of its preference deltas."""
+    section = report.preferences
+    if section.deltas is None:
+        raise ValueError("the report has no preferences to change")
+    changed = replace(section, deltas=replace(section.deltas, **changes))
+    return replace(report, preferences=changed)
+
+
 def assemble_report(
-    benchmarks: BenchmarksSection, preferences: PreferencesSection, latents: LatentsSection
+    benchmarks: BenchmarksReport, preferences: PreferencesReport, latents: LatentsReport
 ) -> Report:
     """Return a report of these arms, with the summary and capabilities that follow from them."""
     return Report(
@@ -92,6 +104,7 @@ def _row(
     task: str, capability: str | None, n: int, fixed: int, broken: int, baseline: float, q: float
 ) -> BenchmarkRow:
     delta = (fixed - broken) / n
+    right = round(baseline * n)
     se = ((fixed + broken) / n - delta**2) ** 0.5 / n**0.5
     return BenchmarkRow(
         task=task,
@@ -110,16 +123,16 @@ def _row(
         p=q / 2,
         q=q,
         mde=2.8 * ((fixed + broken) / n) ** 0.5 / n**0.5,
-        fixed=fixed,
-        broken=broken,
-        method="Bonett–Price; mid-p McNemar",
+        interval_method="normal",
+        method="Wald interval; mid-p McNemar",
         n_unmatched=0,
         version="1.0",
         num_fewshot=0,
+        counts=PairedCounts(right - broken, n - right - fixed, fixed, broken),
     )
 
 
-def _benchmarks() -> BenchmarksSection:
+def _benchmarks() -> BenchmarksReport:
     rows = (
         _row("gsm8k", "math_reasoning", 1319, 73, 155, 0.612, 0.0004),
         _row("mdh_refusal", "refusal", 240, 61, 4, 0.350, 0.0002),
@@ -144,8 +157,8 @@ def _benchmarks() -> BenchmarksSection:
         p=0.0001,
         q=0.0003,
         mde=0.56,
-        fixed=None,
-        broken=None,
+        counts=None,
+        interval_method="bootstrap",
         method="joint bootstrap",
     )
     secondary = replace(rows[3], metric="acc_norm", primary=False, q=None)
@@ -165,14 +178,13 @@ def _benchmarks() -> BenchmarksSection:
         )
         for n in range(6)
     )
-    return BenchmarksSection(
+    return BenchmarksReport(
         "measured", rows=(*rows, perplexity, secondary), gateable=True, flipped=flipped
     )
 
 
-def _preferences() -> PreferencesSection:
-    return PreferencesSection(
-        "measured",
+def _preferences() -> PreferencesReport:
+    deltas = PreferenceDeltas(
         judge="verifiable",
         judge_kind="verifiable",
         feature_set="lmarena-v1",
@@ -189,6 +201,7 @@ def _preferences() -> PreferencesSection:
         sensitivity={"ties dropped": Estimate(88.1, 42.0, 134.2)},
         n_battles=160,
         n_prompts=160,
+        n_clusters=160,
         n_invalid=2,
         tie_rate=0.31,
         flags=("unused_feature:lists",),
@@ -201,6 +214,7 @@ def _preferences() -> PreferencesSection:
         heterogeneity_p=0.012,
         gateable=True,
     )
+    return PreferencesReport("measured", deltas=deltas)
 
 
 def _category(key: str, n: int, elo: float, half: float, q: float) -> PreferenceCategory:
@@ -209,7 +223,7 @@ def _category(key: str, n: int, elo: float, half: float, q: float) -> Preference
     return PreferenceCategory(key, n, n, 0.3, raw, substance, q, few=n < 100)
 
 
-def _latents() -> LatentsSection:
+def _latents() -> LatentsReport:
     dictionaries = tuple(
         _dictionary(f"via-base/{BASE}+{model}/resid_post.15#r0", model, role)
         for model, role in ((BASELINE, "baseline"), (CANDIDATE, "candidate"))
@@ -226,7 +240,7 @@ def _latents() -> LatentsSection:
         for n, found in enumerate(names)
     )
     decoy = replace(latents[-1], id=500, owner="shared", owners={"above_null": "shared"}, rank=0)
-    return LatentsSection(
+    return LatentsReport(
         "measured",
         rule="above_null",
         dictionaries=dictionaries,

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from modeldiff_harness.artifacts import PreferencesReport
+from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.report.render.write import write_report
 from modeldiff_harness.testing.reports import sample_report
 
+SECTIONS = load_registry().sections()
 PASSING = "criteria:\n  - benchmark: piqa\n    margin: 0.05\n"
 FAILING = "criteria:\n  - benchmark: gsm8k\n    margin: 0.02\n"
 OPEN = "criteria:\n  - benchmark: arc_easy\n    margin: 0.02\n"
@@ -23,7 +26,7 @@ OPEN = "criteria:\n  - benchmark: arc_easy\n    margin: 0.02\n"
 def run(tmp_path) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
-    write_report(sample_report(), folder)
+    write_report(sample_report(), folder, SECTIONS)
     return folder
 
 
@@ -82,7 +85,7 @@ def test_names_of_runs_and_latest(run, policy, mdh, tmp_path):
     folder = tmp_path / "store" / "data" / "runs" / "a--b-1"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text("{}")
-    write_report(sample_report(), folder)
+    write_report(sample_report(), folder, SECTIONS)
     for words in ((), ("latest",), ("a--b-1",)):
         assert mdh("gate", *words, "--policy", policy(PASSING), environment=environment).code == 0
     # a run that is called like a command
@@ -115,7 +118,7 @@ def test_the_report_shows_the_verdict_afterwards(run, policy, mdh):
     for output_format in ("terminal", "md", "html"):
         assert "FAIL – exit code 1" in mdh("report", run, "--format", output_format).out
     other = replace(sample_report(), summary=("Other findings.",))
-    write_report(other, run)
+    write_report(other, run, SECTIONS)
     assert "Release gate" not in mdh("report", run).out
 
 
@@ -259,9 +262,9 @@ def test_a_report_with_nothing_to_gate_says_so(tmp_path, mdh):
     empty = replace(
         sample,
         benchmarks=replace(sample.benchmarks, status="not measured", rows=()),
-        preferences=replace(sample.preferences, status="not measured"),
+        preferences=PreferencesReport("not measured"),
     )
-    write_report(empty, tmp_path)
+    write_report(empty, tmp_path, SECTIONS)
     for words in ((tmp_path,), ("init", tmp_path), ("simulate", tmp_path)):
         said = mdh("gate", *words)
         assert (said.code, "neither benchmarks nor" in said.error_line()) == (2, True)

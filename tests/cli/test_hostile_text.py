@@ -50,7 +50,7 @@ def hostile(finished, mdh, tiny, tmp_path_factory):
 
 def test_the_run_measured_all_arms(hostile):
     report = json.loads((hostile[1] / "report.json").read_text("utf-8"))
-    assert report["preferences"]["n_battles"] == 12
+    assert report["preferences"]["deltas"]["n_battles"] == 12
     assert report["latents"]["status"] == "measured"
     assert report["pair"]["candidate"]["name"] == NAME
 

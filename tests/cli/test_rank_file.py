@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modeldiff_harness.artifacts import PreferencesSection
-from modeldiff_harness.artifacts.codec import from_plain
+from modeldiff_harness.artifacts import PreferenceDeltas
 from modeldiff_harness.testing.battle_layouts import arena_140k
+from modeldiff_harness.typed_json import from_json
 
 PAIR = ("--baseline", "alpha-1", "--candidate", "beta-2")
 
@@ -53,18 +53,18 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return votes(tmp_path_factory.mktemp("votes") / "votes.jsonl")
 
 
-def test_json_is_the_preferences_object_of_a_report(file: Path, light: Any) -> None:
+def test_json_is_the_deltas_of_a_report(file: Path, light: Any) -> None:
     said = light("rank", file, *PAIR, "--format", "json")
     assert said.code == 0, said.err
-    section = from_plain(PreferencesSection, json.loads(said.out))
-    assert (section.status, section.source, section.n_models) == ("measured", "lmarena", 3)
-    assert section.raw_elo.lower > 0
-    assert section.substance_elo.lower < 0 < section.substance_elo.upper
-    assert section.style_elo.lower > 0
-    assert {effect.feature for effect in section.style_effects} == {
+    deltas = from_json(PreferenceDeltas, said.out)
+    assert (deltas.source, deltas.n_models) == ("lmarena", 3)
+    assert deltas.raw_elo.lower > 0
+    assert deltas.substance_elo.lower < 0 < deltas.substance_elo.upper
+    assert deltas.style_elo.lower > 0
+    assert {effect.feature for effect in deltas.style_effects} == {
         "tokens", "headers", "list_items", "bold",
     }  # fmt: skip
-    assert "direct_battles_only" in section.sensitivity
+    assert "direct_battles_only" in deltas.sensitivity
 
 
 def test_swapping_the_names_negates(file: Path, light: Any) -> None:
@@ -174,6 +174,8 @@ def test_hostile_names_are_text_in_every_form(light: Any, tmp_path: Path) -> Non
         (("{file}", "--baseline", "alpha-1", "--candidate", "beta"), "Did you mean 'beta-2'"),
         (("{file}", "--baseline", "alpha-1", "--candidate", "alpha-1"), "both 'alpha-1'"),
         (("{file}", *PAIR, "--tasks", "mmlu"), "--tasks is for a run"),
+        (("{file}", *PAIR, "--null", "none"), "--null is for a run"),
+        (("{file}", *PAIR, "--use_cache", "x"), "--use_cache is for a run"),
         (("{file}", *PAIR, "--format_in", "lmarna"), "unknown battle format.*'lmarena'"),
         (("{file}", *PAIR, "--format_in", "alpaca-eval"), "no usable battle in the format"),
         (("{file}", *PAIR, "--format_args", "x=1"), "needs the importer it is for"),

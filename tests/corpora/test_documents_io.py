@@ -11,8 +11,8 @@ import pytest
 from modeldiff_harness.artifacts import Document, Message
 from modeldiff_harness.builtin import corpus_capability, corpus_files, corpus_hub
 from modeldiff_harness.corpora.capability import capability_corpus
+from modeldiff_harness.corpora.described import DescribedCorpus
 from modeldiff_harness.corpora.documents import (
-    fingerprint_documents,
     prompt_key,
     read_hub,
     read_jsonl,
@@ -54,8 +54,8 @@ def test_gzip_and_parquet_hold_the_same_documents(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(plain.read_bytes()))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "d.parquet")
     expected = read_jsonl(plain)
-    assert corpus_files.jsonl(str(tmp_path / "d.jsonl.gz")) == expected
-    assert corpus_files.parquet(str(tmp_path / "d.parquet")) == expected
+    assert [*corpus_files.jsonl(str(tmp_path / "d.jsonl.gz"))] == expected
+    assert [*corpus_files.parquet(str(tmp_path / "d.parquet"))] == expected
 
 
 def test_text_comes_a_file_or_a_paragraph_a_document(tmp_path: Path) -> None:
@@ -128,18 +128,40 @@ def test_hub_rows_go_through_the_same_reader(monkeypatch: pytest.MonkeyPatch) ->
             return rows[:limit]
 
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: Rows())
-    found = corpus_hub.create("org/set", column="chat", limit=2)
+    corpus = corpus_hub.create("org/set", column="chat", limit=2)
+    found = [*corpus]
     assert [len(d.messages) for d in found] == [2, 1]
     with pytest.raises(UsageError, match="row 3: no column 'chat'"):
-        corpus_hub.create("org/set", column="chat", limit=3)
+        [*corpus_hub.create("org/set", column="chat", limit=3)]
 
 
-def test_fingerprint_is_of_the_content_in_any_order(tmp_path: Path) -> None:
-    documents = [Document(f"d{n}", text=f"t{n}") for n in range(4)]
-    assert fingerprint_documents(documents) == fingerprint_documents(documents[::-1])
-    assert fingerprint_documents(documents) != fingerprint_documents(documents[1:])
-    retagged = [Document("d0", text="t0", capability="refusal"), *documents[1:]]
-    assert fingerprint_documents(documents) != fingerprint_documents(retagged)
+def test_a_corpus_describes_itself_without_building_a_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "d.jsonl", {"text": "one"})
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    write(folder / "a.txt", "text")
+
+    def made() -> list[DescribedCorpus]:
+        return [
+            corpus_files.jsonl(str(file)),
+            corpus_files.text(str(folder)),
+            corpus_capability.create(str(file), share=0.5),
+            corpus_hub.create("org/set", revision="abc"),
+        ]
+
+    monkeypatch.setattr(Document, "__init__", None)
+    before = [corpus.fingerprint() for corpus in made()]
+    assert before == [corpus.fingerprint() for corpus in made()]
+    assert str(tmp_path) not in json.dumps(before), "the content speaks, not where it lies"
+    assert corpus_hub.create("org/set", revision="xyz").fingerprint() != before[-1]
+    write(file, {"text": "two"})
+    write(folder / "a.txt", "other")
+    after = [corpus.fingerprint() for corpus in made()]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [
+        False, False, False, True,
+    ]  # fmt: skip
 
 
 def test_capability_corpus_joins_the_models_answers(tmp_path: Path) -> None:
@@ -150,16 +172,16 @@ def test_capability_corpus_joins_the_models_answers(tmp_path: Path) -> None:
         {"prompt_id": "corpus-multilingual-001", "author": "m2", "answer": "   "},
     )
     own = capability_corpus()
-    found = corpus_capability.create(str(file))
+    found = [*corpus_capability.create(str(file))]
     extra = found[len(own) :]
     assert [(d.author, d.capability, d.messages[1].content) for d in extra] == [
         ("m1", "refusal", "No."),
         ("m2", "refusal", "Yes."),
     ]
     assert prompt_key(extra[0]) == prompt_key(extra[1])
-    assert len(corpus_capability.create([file], authors=["m1"])) == len(own) + 1
+    assert len([*corpus_capability.create([file], authors=["m1"])]) == len(own) + 1
     with pytest.raises(UsageError, match="no answers of m3"):
-        corpus_capability.create([file], authors=["m3"])
+        [*corpus_capability.create([file], authors=["m3"])]
 
 
 @pytest.mark.parametrize(

@@ -31,14 +31,15 @@ from modeldiff_harness.gate.schema import read_verdict, verdict_json, verdict_sc
 from modeldiff_harness.gate.section import render_verdict, with_verdict
 from modeldiff_harness.gate.terminal import print_verdict
 from modeldiff_harness.gate.write import previous_verdict, verdict_of, write_verdict
+from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.report.render.html import render_html
 from modeldiff_harness.report.render.markdown import render_markdown
-from modeldiff_harness.report.sections.builtin import BUILTIN_SECTIONS
 from modeldiff_harness.testing import hostile
 from modeldiff_harness.testing.reports import sample_report
 
 NOW = datetime.datetime(2030, 1, 15, 12, 0, tzinfo=datetime.UTC)
 SAMPLE = sample_report()
+SECTIONS = load_registry().sections()
 
 
 def check_schema(schema, value, _root) -> str | None:
@@ -138,7 +139,7 @@ def test_a_missing_verdict_is_a_usage_error(tmp_path):
 
 
 def test_all_files_lie_beside_the_report_and_say_the_same(tmp_path):
-    write_verdict(VERDICT, SAMPLE, tmp_path)
+    write_verdict(VERDICT, SAMPLE, tmp_path, SECTIONS)
     assert {p.name for p in tmp_path.iterdir()} == {
         "gate.json", "gate.md", "gate.xml", "report.html", "report.md"
     }  # fmt: skip
@@ -150,7 +151,7 @@ def test_all_files_lie_beside_the_report_and_say_the_same(tmp_path):
 
 
 def test_a_verdict_on_other_findings_is_not_shown_with_a_report(tmp_path):
-    write_verdict(VERDICT, SAMPLE, tmp_path)
+    write_verdict(VERDICT, SAMPLE, tmp_path, SECTIONS)
     other = replace(SAMPLE, benchmarks=replace(SAMPLE.benchmarks, notes=("another run",)))
     assert verdict_of(other, tmp_path) is None
 
@@ -163,9 +164,9 @@ def test_the_last_gate_is_that_of_the_run_else_the_youngest_of_the_pair(tmp_path
         replace(VERDICT, date="2029-06-01T00:00:00+00:00"),
         other_pair,
     )):  # fmt: skip
-        write_verdict(verdict, SAMPLE, runs / str(n))
+        write_verdict(verdict, SAMPLE, runs / str(n), SECTIONS)
     assert previous_verdict(SAMPLE, here, runs).date.startswith("2029-06")
-    write_verdict(replace(VERDICT, date="2028-01-01T00:00:00+00:00"), SAMPLE, here)
+    write_verdict(replace(VERDICT, date="2028-01-01T00:00:00+00:00"), SAMPLE, here, SECTIONS)
     assert previous_verdict(SAMPLE, here, runs).date.startswith("2028")
     assert previous_verdict(SAMPLE, tmp_path / "none", tmp_path / "no runs") is None
 
@@ -173,7 +174,7 @@ def test_the_last_gate_is_that_of_the_run_else_the_youngest_of_the_pair(tmp_path
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunError, match=r"file.*--output_path"):
-        write_verdict(VERDICT, SAMPLE, tmp_path / "file")
+        write_verdict(VERDICT, SAMPLE, tmp_path / "file", SECTIONS)
 
 
 # ── JUnit ────────────────────────────────────────────────────────────────────────────────────
@@ -303,10 +304,10 @@ def test_annotations_say_undecided_before_what_is_open():
 
 
 def test_the_verdict_is_the_first_section_of_the_report():
-    page = render_html(SAMPLE, with_verdict(VERDICT, BUILTIN_SECTIONS))
+    page = render_html(SAMPLE, with_verdict(VERDICT, SECTIONS))
     titles = re.findall(r"<h2>(.*?)</h2>", page)
     assert titles[0] == "Release gate"
-    assert titles[1:] == re.findall(r"<h2>(.*?)</h2>", render_html(SAMPLE))
+    assert titles[1:] == re.findall(r"<h2>(.*?)</h2>", render_html(SAMPLE, SECTIONS))
     assert 'class="section-gate-fail"' in page
     assert "FAIL – exit code 1: blocked" in page
     assert "default-src &#39;none&#39;" in page
@@ -329,7 +330,7 @@ def test_the_figure_draws_every_measured_criterion_and_the_line_to_hold():
 
 @pytest.mark.parametrize("make", [render_html, render_markdown], ids=["html", "markdown"])
 def test_hostile_text_stays_text(make):
-    text = make(SAMPLE, with_verdict(poisoned_verdict(), BUILTIN_SECTIONS))
+    text = make(SAMPLE, with_verdict(poisoned_verdict(), SECTIONS))
     assert hostile.MARK in text
     assert "<script" not in text.lower()
     assert "<img" not in text.lower()

@@ -19,7 +19,7 @@ from modeldiff_harness.history.gather import gather_history, stored_reports
 from modeldiff_harness.history.section import history_sections
 from modeldiff_harness.report.render.html import sections_html
 from modeldiff_harness.report.schema import to_json
-from modeldiff_harness.testing.reports import sample_report
+from modeldiff_harness.testing.reports import sample_report, with_preferences
 
 
 def report(month: int, *, gsm8k: float = 0.0, adapter: str | None = None, **names: str) -> Report:
@@ -163,11 +163,7 @@ def test_hostile_names_are_text_on_the_page(tmp_path: Path) -> None:
     rows = tuple(replace(r, task=nasty) if r.task == "gsm8k" else r for r in base.benchmarks.rows)
     hostile = replace(base, benchmarks=replace(base.benchmarks, rows=rows))
     store(tmp_path, "run 1", hostile)
-    store(
-        tmp_path,
-        "run 2",
-        replace(hostile, preferences=replace(hostile.preferences, raw_elo=Estimate(1, 0, 2, 0.5))),
-    )
+    store(tmp_path, "run 2", with_preferences(hostile, raw_elo=Estimate(1, 0, 2, 0.5)))
     page = sections_html(history_sections(gathered(tmp_path)), "History", "mdh history")
     assert "<script" not in page
     assert "&lt;script&gt;" in page

@@ -74,7 +74,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     save_artifact(dictionary, folder)
     dictionary = load_artifact(TrainedDictionary, folder)
     scorers = [DeltaNorm(), LatentScaling(), Activity()]
-    scores, _ = score(dictionary, stream, scorers, runtime=Runtime())
+    scores = score(dictionary, stream, scorers, runtime=Runtime()).scores
     raw = [d * n.scale for d, n in zip(dictionary.decoders, stream.normalisers, strict=True)]
     rows_LC = np.concatenate(raw, axis=1)
     features_FC = np.concatenate(truth.directions, axis=1)

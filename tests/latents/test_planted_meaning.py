@@ -27,7 +27,8 @@ def scored(*, artefacts: bool) -> Scored:
     stream, truth = planted_stream(PlantedConfig(n_prompts=480))
     dictionary = truth.dictionary(stream.normalisers, artefacts=artefacts)
     scorers = [DeltaNorm(), LatentScaling(), Activity()]
-    scores, examples = score(dictionary, stream, scorers, runtime=Runtime())
+    scored = score(dictionary, stream, scorers, runtime=Runtime())
+    scores, examples = scored.scores, scored.examples
     return scores, examples, truth
 
 

@@ -10,7 +10,7 @@ from modeldiff_harness.artifacts import Comparability, ModelRef
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.models.loading import ModelPool
 from modeldiff_harness.models.preflight import preflight
-from modeldiff_harness.models.templates import resolve_chat_template
+from modeldiff_harness.models.templates import resolve_chat_template, template_of
 from modeldiff_harness.testing.tiny_models import make_tiny_adapter, make_tiny_model
 
 Pools = Callable[..., ModelPool]
@@ -20,7 +20,9 @@ def run(
     pool: ModelPool, *, sites: tuple[str, ...] = ("resid_post.1",), **given: Any
 ) -> Comparability:
     names = pool.names
-    template = resolve_chat_template(None, {n: pool.tokenizer(n) for n in names}, names[:2])
+    template = resolve_chat_template(
+        None, {n: template_of(pool.tokenizer(n)) for n in names}, names[:2]
+    )
     base = names[2] if len(names) > 2 else None
     return preflight(pool, names[0], names[1], base, sites, template=template, **given)
 
@@ -111,23 +113,23 @@ def test_templates_must_agree_or_be_named(pool_of: Pools, tiny: Path, tmp_path: 
     pool = pool_of(
         ModelRef("one", str(tiny)), ModelRef("two", str(other)), ModelRef("bare", str(bare))
     )
-    tokenizers = {n: pool.tokenizer(n) for n in pool.names}
+    templates = {n: template_of(pool.tokenizer(n)) for n in pool.names}
     with pytest.raises(UsageError, match="--chat_template one"):
-        resolve_chat_template(None, tokenizers, ("one", "two"))
-    named = resolve_chat_template("two", tokenizers, ("one", "two"))
+        resolve_chat_template(None, templates, ("one", "two"))
+    named = resolve_chat_template("two", templates, ("one", "two"))
     assert named is not None
     found = preflight(pool, "one", "two", None, (), template=named, template_named=True)
     assert status(found, "chat_template") == "warning"
     assert preflight(pool, "one", "two", None, ()).refusal("benchmarks") is not None
-    only = resolve_chat_template(None, tokenizers, ("bare", "one"))
-    assert only == resolve_chat_template(None, tokenizers, ("one", "bare"))
+    only = resolve_chat_template(None, templates, ("bare", "one"))
+    assert only == resolve_chat_template(None, templates, ("one", "bare"))
     (tmp_path / "t.jinja").write_text("{{ messages }}")
-    filed = resolve_chat_template(str(tmp_path / "t.jinja"), tokenizers, ("one", "two"))
+    filed = resolve_chat_template(str(tmp_path / "t.jinja"), templates, ("one", "two"))
     assert filed is not None
     assert filed.text == "{{ messages }}"
     with pytest.raises(UsageError, match="neither a file nor a model"):
-        resolve_chat_template("three", tokenizers, ("one", "two"))
+        resolve_chat_template("three", templates, ("one", "two"))
     with pytest.raises(UsageError, match="no chat template"):
-        resolve_chat_template("bare", tokenizers, ("one", "two"))
+        resolve_chat_template("bare", templates, ("one", "two"))
     pool.use_chat_template(named)
     assert {pool.tokenizer(n).chat_template for n in pool.names} == {named.text}

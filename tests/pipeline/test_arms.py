@@ -28,7 +28,7 @@ def test_one_command_measures_three_arms_and_writes_three_files(finished, mdh):
     assert finished.report["pair"]["null_twin"]["name"] == "tiny-sft-b"
     for row in finished.report["benchmarks"]["rows"]:
         assert (row["task"], row["n"], row["capability"]) == ("mdh_math", 20, "math_reasoning")
-    assert finished.report["preferences"]["n_prompts"] == 12
+    assert finished.report["preferences"]["deltas"]["n_prompts"] == 12
     (dictionary,) = finished.report["latents"]["dictionaries"]
     assert sum(dictionary["counts"]["calibrated"].values()) == 64
     assert dictionary["null_counts"], "the null twin was trained beside it"

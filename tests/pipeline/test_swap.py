@@ -44,7 +44,7 @@ def test_every_benchmark_delta_negates(both_ways):
 
 
 def test_every_elo_negates(both_ways):
-    forward, backward = (report["preferences"] for report in both_ways)
+    forward, backward = (report["preferences"]["deltas"] for report in both_ways)
     for part in ("raw_elo", "substance_elo", "style_elo", "dispersion_elo"):
         assert_negated(forward[part], backward[part])
     assert abs(forward["raw_elo"]["estimate"]) > 1, "the fixture must prefer somebody"

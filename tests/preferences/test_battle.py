@@ -45,7 +45,7 @@ class FirstSlotJudge:
 
 def test_both_orders_of_every_prompt_show_each_model_on_each_side() -> None:
     judge = FirstSlotJudge()
-    battles = battle(PROMPTS, answers("b", "x"), answers("c", "y"), judge, runtime=Runtime())
+    battles = battle(PROMPTS, (answers("b", "x"), answers("c", "y")), judge, runtime=Runtime())
     assert len(battles.battles) == len(judge.seen) == 80
     assert len({b.battle_id for b in battles.battles}) == 80
     for prompt in PROMPTS:
@@ -60,7 +60,7 @@ def test_both_orders_of_every_prompt_show_each_model_on_each_side() -> None:
 
 def test_a_battle_carries_the_answers_of_its_own_sides() -> None:
     battles = battle(
-        PROMPTS, answers("b", "x"), answers("c", "y"), FirstSlotJudge(), runtime=Runtime()
+        PROMPTS, (answers("b", "x"), answers("c", "y")), FirstSlotJudge(), runtime=Runtime()
     )
     text = {"b": "x", "c": "y"}
     for row in battles.battles:
@@ -73,7 +73,7 @@ def test_a_battle_carries_the_answers_of_its_own_sides() -> None:
 
 def test_an_order_free_judge_sees_each_prompt_once_on_dealt_sides() -> None:
     judge = FirstSlotJudge(order_free=True)
-    battles = battle(PROMPTS, answers("b", "x"), answers("c", "y"), judge, runtime=Runtime())
+    battles = battle(PROMPTS, (answers("b", "x"), answers("c", "y")), judge, runtime=Runtime())
     assert len(battles.battles) == 40
     assert 8 <= sum(row.model_a == "b" for row in battles.battles) <= 32
 
@@ -90,8 +90,8 @@ def test_the_swapped_pair_has_the_same_battles(
 ) -> None:
     one, two = answers("one", *ours), answers("two", *theirs)
     judge = LengthJudge(slope=2.0, seed=seed)
-    there = battle(PROMPTS, one, two, judge, orders=orders, seed=seed, runtime=Runtime())
-    back = battle(PROMPTS, two, one, judge, orders=orders, seed=seed, runtime=Runtime())
+    there = battle(PROMPTS, (one, two), judge, orders=orders, seed=seed, runtime=Runtime())
+    back = battle(PROMPTS, (two, one), judge, orders=orders, seed=seed, runtime=Runtime())
     assert there == back
 
 
@@ -99,7 +99,7 @@ def test_another_seed_deals_other_sides() -> None:
     def sides(seed: int) -> list[str]:
         judge = FirstSlotJudge(order_free=True)
         pair = (answers("b", "x"), answers("c", "y"))
-        rows = battle(PROMPTS, *pair, judge, seed=seed, runtime=Runtime()).battles
+        rows = battle(PROMPTS, pair, judge, seed=seed, runtime=Runtime()).battles
         return [row.model_a for row in rows]
 
     assert sides(0) == sides(0)
@@ -109,7 +109,7 @@ def test_another_seed_deals_other_sides() -> None:
 def test_a_missing_verdict_stays_as_invalid_and_a_missing_answer_is_counted() -> None:
     judge = FirstSlotJudge(skip=frozenset({"p3"}))
     part = answers("c", "y", prompts=PROMPTS[:30])
-    battles = battle(PROMPTS, answers("b", "x"), part, judge, runtime=Runtime())
+    battles = battle(PROMPTS, (answers("b", "x"), part), judge, runtime=Runtime())
     assert battles.dropped == {"no answer of c": 10}
     invalid = [row for row in battles.battles if row.winner == "invalid"]
     assert [(row.prompt_id, row.invalid_reason) for row in invalid] == [
@@ -137,17 +137,16 @@ def test_a_judge_that_misbehaves_is_named(judgments, says: str) -> None:
                 yield from judgments(pair)
 
     with pytest.raises(RunError, match=f"first-slot.*{says}"):
-        battle(PROMPTS, answers("b", "x"), answers("c", "y"), Misbehaving(), runtime=Runtime())
+        battle(PROMPTS, (answers("b", "x"), answers("c", "y")), Misbehaving(), runtime=Runtime())
 
 
 def test_a_model_against_itself_and_odd_orders_are_refused() -> None:
     with pytest.raises(UsageError, match="two names"):
-        battle(PROMPTS, answers("b", "x"), answers("b", "x"), FirstSlotJudge(), runtime=Runtime())
+        battle(PROMPTS, (answers("b", "x"), answers("b", "x")), FirstSlotJudge(), runtime=Runtime())
     with pytest.raises(UsageError, match="orders is 3"):
         battle(
             PROMPTS,
-            answers("b", "x"),
-            answers("c", "y"),
+            (answers("b", "x"), answers("c", "y")),
             FirstSlotJudge(),
             orders=3,
             runtime=Runtime(),
@@ -177,8 +176,7 @@ def test_progress_counts_every_battle() -> None:
 
     battles = battle(
         PROMPTS,
-        answers("b", "x"),
-        answers("c", "y"),
+        (answers("b", "x"), answers("c", "y")),
         FirstSlotJudge(),
         runtime=Runtime(progress=Counting()),
     )

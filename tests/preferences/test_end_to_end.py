@@ -57,7 +57,7 @@ def test_a_candidate_that_learnt_to_refuse_wins_there_and_nowhere_else(tmp_path:
         for prompt, text in zip(prompts, plain, strict=True)
     ]
     pair = made("sft", prompts, plain), made("simpo", prompts, refusing)
-    battles = battle(prompts, *pair, judge_verifiable.create(), runtime=Runtime())
+    battles = battle(prompts, pair, judge_verifiable.create(), runtime=Runtime())
     deltas = ranked(battles)
     by_name = {row.capability: row for row in deltas.categories}
     assert by_name["refusal"].raw_elo.lower > 0
@@ -83,7 +83,7 @@ def test_a_noisy_length_judge_comes_out_as_style() -> None:
     ours = ["word " * n for n in dice.integers(4, 80, len(prompts))]
     theirs = ["term " * n for n in dice.integers(4, 50, len(prompts))]
     pair = made("sft", prompts, theirs), made("simpo", prompts, ours)
-    battles = battle(prompts, *pair, judge_length.create(slope=3.0), runtime=Runtime())
+    battles = battle(prompts, pair, judge_length.create(slope=3.0), runtime=Runtime())
     deltas = ranked(battles)
     assert deltas.raw_elo.lower > 50
     assert abs(deltas.substance_elo.estimate) < 3 * deltas.substance_elo.se
@@ -100,7 +100,7 @@ def test_a_strict_length_judge_trips_the_separation_guard() -> None:
     theirs = ["term " * n for n in dice.integers(1, 50, len(prompts))]
     pair = made("sft", prompts, theirs), made("simpo", prompts, ours)
     judge = judge_length.LengthJudge(slope=300.0, seed=0)
-    deltas = ranked(battle(prompts, *pair, judge, runtime=Runtime()))
+    deltas = ranked(battle(prompts, pair, judge, runtime=Runtime()))
     assert "separation" in deltas.flags
     assert deltas.substance_elo is None
 
@@ -115,8 +115,8 @@ def test_swapping_the_roles_of_the_answers_negates_the_deltas() -> None:
         made("two", prompts, texts[len(prompts) :]),
     )
     judge = judge_verifiable.create()
-    there = ranked(battle(prompts, one, two, judge, runtime=Runtime()), "one", "two")
-    back = ranked(battle(prompts, two, one, judge, runtime=Runtime()), "two", "one")
+    there = ranked(battle(prompts, (one, two), judge, runtime=Runtime()), "one", "two")
+    back = ranked(battle(prompts, (two, one), judge, runtime=Runtime()), "two", "one")
     assert there.raw_elo.estimate != 0
     assert np.isclose(there.raw_elo.estimate, -back.raw_elo.estimate)
     assert np.isclose(there.substance_elo.estimate, -back.substance_elo.estimate)
@@ -130,7 +130,7 @@ def test_hostile_answers_are_data_all_the_way(tmp_path: Path) -> None:
         made("sft", prompts, [HOSTILE] * len(prompts)),
         made("simpo", prompts, ["Fine."] * len(prompts)),
     )
-    battles = battle(prompts, *hostile, judge_verifiable.create(), runtime=Runtime())
+    battles = battle(prompts, hostile, judge_verifiable.create(), runtime=Runtime())
     deltas = ranked(battles)
     kept = {row.response_a for row in battles.battles} | {row.response_b for row in battles.battles}
     assert kept == {HOSTILE, "Fine."}

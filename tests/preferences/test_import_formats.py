@@ -216,7 +216,7 @@ def test_arena_hard_scores(tmp_path: Path) -> None:
         "A=B": "tie", None: "invalid",
         "B>A": "model_b", "B>>A": "model_b", "A<B": "model_b", "A<<B": "model_b",
     }  # fmt: skip
-    named = one(tmp_path, layouts.arena_hard_v1(), **{"arena-hard": {"baseline": "mine"}})
+    named = one(tmp_path, layouts.arena_hard_v1(), **{"arena-hard": {"reference": "mine"}})
     assert named[0].model_a == "mine"
     lost = one(tmp_path, layouts.arena_hard_v2(games=[None, {"score": "A>B"}]))
     assert [b.winner for b in lost] == ["invalid", "model_a"]

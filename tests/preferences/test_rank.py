@@ -373,6 +373,37 @@ def test_what_the_fit_knows_is_reported() -> None:
     assert (deltas.n_models, deltas.n_direct) == (2, 800)
 
 
+def test_every_interval_says_how_it_was_made() -> None:
+    many, few = ranked(simulated(300)), ranked(simulated(40))
+    for deltas, n_clusters, method in ((many, 300, "normal"), (few, 40, "t")):
+        df = None if method == "normal" else float(n_clusters - 1)
+        parts = [deltas.raw_elo, deltas.substance_elo, deltas.style_elo, deltas.win_rate]
+        parts += [deltas.raw_points, deltas.substance_points, deltas.style_points]
+        parts += [effect.elo for effect in deltas.style_effects]
+        assert {part.method for part in deltas.sensitivity.values()} == {method}
+        assert {(part.method, part.df) for part in parts} == {(method, df)}
+        assert deltas.dispersion_elo.method == deltas.dispersion_points.method == "bootstrap"
+    for row in many.categories:
+        assert (row.raw_elo.method, row.raw_elo.df) == ("normal", None)
+    assert {(row.substance_elo.method, row.substance_elo.df) for row in few.categories} == {
+        ("t", 19.0)
+    }
+
+
+def test_missing_as_ties_are_of_the_pair_also_beside_unlinked_models() -> None:
+    battles = simulated(100)
+    rows = [
+        dataclasses.replace(row, winner="invalid") if i % 10 == 0 else row
+        for i, row in enumerate(battles.battles)
+    ]
+    alone = ranked(dataclasses.replace(battles, battles=tuple(rows)))
+    lost = dataclasses.replace(rows[1], battle_id="x", model_a="m", model_b="b", winner="model_b")
+    beside = ranked(dataclasses.replace(battles, battles=(*rows, lost)))
+    assert "unlinked_left_out:1" in beside.flags
+    ours, theirs = (d.sensitivity["missing_as_ties"] for d in (alone, beside))
+    assert (ours.lower, ours.upper) == pytest.approx((theirs.lower, theirs.upper))
+
+
 def test_unknown_sides_are_said_and_position_is_left_out() -> None:
     battles = simulated(100, judge_kind="llm")
     rows = tuple(dataclasses.replace(row, sides_known=False) for row in battles.battles)

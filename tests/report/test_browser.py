@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.report.render.html import render_html
 from modeldiff_harness.testing import hostile
 
+SECTIONS = load_registry().sections()
 BROWSER = next(
     (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
 )
@@ -34,7 +36,7 @@ def browse(page: str, folder: Path, *flags: str) -> str:
 
 
 def test_hostile_text_runs_nothing_and_neither_does_a_script_that_got_in(report, tmp_path):
-    page = render_html(hostile.poisoned(report))
+    page = render_html(hostile.poisoned(report), SECTIONS)
     assert "<script" not in page
     # As if an escape had been forgotten: the policy is the second wall.
     page = page.replace("<main>", "<main><script>document.title='RAN'</script>")
@@ -50,7 +52,9 @@ def test_hostile_text_runs_nothing_and_neither_does_a_script_that_got_in(report,
 
 def test_the_page_shows_its_numbers_and_a_picture_can_be_taken(report, tmp_path):
     picture = tmp_path / "page.png"
-    dom = browse(render_html(report), tmp_path, f"--screenshot={picture}", "--window-size=1200,900")
+    dom = browse(
+        render_html(report, SECTIONS), tmp_path, f"--screenshot={picture}", "--window-size=1200,900"
+    )
     for number in ("−0.062", "+31 to +99", "0.94 (0.86 to 0.99)"):
         assert number in dom
     assert dom.count("<svg") == 3

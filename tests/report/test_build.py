@@ -28,15 +28,16 @@ from modeldiff_harness.artifacts import (
     View,
 )
 from modeldiff_harness.artifacts.corpus import SPLITS
-from modeldiff_harness.report.build import latents as latents_module
+from modeldiff_harness.report.build import examples as examples_module
 from modeldiff_harness.report.build.build import FLIPPED_PER_TASK, build_report
+from modeldiff_harness.report.build.examples import EXAMPLES_PER_LATENT
 from modeldiff_harness.report.build.inputs import (
     LatentFindings,
     MemberFindings,
     NotMeasured,
     ReportInputs,
 )
-from modeldiff_harness.report.build.latents import EXAMPLES_PER_LATENT, latents_section
+from modeldiff_harness.report.build.latents import latents_report
 from modeldiff_harness.report.schema import to_json
 from modeldiff_harness.testing.latents import planted_scores
 
@@ -156,7 +157,7 @@ def findings(rule: str = "calibrated") -> LatentFindings:
 
 
 def rows_by_id(rule: str = "calibrated"):
-    return {row.id: row for row in latents_section(findings(rule)).latents}
+    return {row.id: row for row in latents_report(findings(rule)).latents}
 
 
 def test_every_latent_that_any_rule_gives_to_a_model_and_every_decoy_has_a_row():
@@ -198,14 +199,14 @@ def test_examples_are_the_strongest_top_windows_bounded_and_without_padding():
 
 @pytest.mark.parametrize(("budget", "shown"), [(6, 2), (3, 1), (0, 0)])
 def test_many_latents_have_fewer_windows_each_and_the_last_ones_none(monkeypatch, budget, shown):
-    monkeypatch.setattr(latents_module, "EXAMPLES_PER_REPORT", budget)
+    monkeypatch.setattr(examples_module, "EXAMPLES_PER_REPORT", budget)
     rows = rows_by_id()
     assert len(rows[1].examples) == shown
     assert sum(len(row.examples) for row in rows.values()) <= budget
 
 
 def test_the_dictionary_carries_counts_of_applied_rules_and_reasons_of_skipped_ones():
-    (found,) = latents_section(findings()).dictionaries
+    (found,) = latents_report(findings()).dictionaries
     assert found.counts["published"]["candidate"] == PUBLISHED.count("candidate") == 1
     assert found.counts["calibrated"]["candidate"] == 2
     assert sum(found.counts["published"].values()) == N_LATENTS
@@ -234,7 +235,7 @@ def test_arms_that_were_left_out_have_their_reason_and_no_rows(report):
     for arm in (found.benchmarks, found.preferences, found.latents):
         assert (arm.status, arm.reason) == ("not measured", "left out")
     assert found.benchmarks.rows == ()
-    assert found.preferences.raw_elo is None
+    assert found.preferences.deltas is None
     assert found.latents.latents == ()
 
 

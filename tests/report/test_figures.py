@@ -74,7 +74,7 @@ def test_every_figure_has_its_numbers_as_text(report):
     profile = [r for r in report.latents.profile.rows if r.key == "template_following"]
     for figure, said in (
         (forest_plot(primary(report)), "gsm8k −0.062 (−0.084 to −0.040)"),
-        (preference_bar(report.preferences), "substance +36 (−4 to +75)"),
+        (preference_bar(report.preferences.deltas), "substance +36 (−4 to +75)"),
         (share_chart(profile), "Template following +0.50 (+0.02 to +0.78)"),
     ):
         root = parsed(figure)
@@ -85,7 +85,7 @@ def test_every_figure_has_its_numbers_as_text(report):
 
 
 def test_bars_of_negative_parts_grow_to_the_left(report):
-    root = parsed(preference_bar(report.preferences))
+    root = parsed(preference_bar(report.preferences.deltas))
     bars = {e.get("class"): e for e in root.iter(f"{SVG}rect")}
     zero = next(float(e.get("x1")) for e in root.iter(f"{SVG}line") if e.get("class") == "zero")
     raw, dispersion = bars["raw"], bars["dispersion"]
@@ -96,10 +96,6 @@ def test_bars_of_negative_parts_grow_to_the_left(report):
 
 def test_nothing_to_draw_is_no_figure(report):
     assert share_chart([]) is None
-    none = replace(
-        report.preferences, raw_elo=None, substance_elo=None, style_elo=None, dispersion_elo=None
-    )
-    assert preference_bar(none) is None
 
 
 @pytest.mark.parametrize(

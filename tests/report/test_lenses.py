@@ -9,18 +9,19 @@ from hypothesis import strategies as st
 
 from modeldiff_harness.artifacts import (
     BenchmarkRow,
-    BenchmarksSection,
+    BenchmarksReport,
     CapabilityProfile,
     Estimate,
-    LatentsSection,
+    LatentsReport,
     Lens,
     PreferenceCategory,
-    PreferencesSection,
+    PreferencesReport,
     ProfileRow,
     ShareComparison,
 )
 from modeldiff_harness.report.build.lenses import capability_rows, compare_lenses
 from modeldiff_harness.taxonomy import load_taxonomy
+from modeldiff_harness.testing.reports import sample_report, with_preferences
 
 ABSENT = Lens("not measured")
 UP = Lens("measured", 0.2, 0.1, 0.3, "x", "up")
@@ -29,9 +30,9 @@ UNCLEAR = Lens("measured", 0.0, -0.1, 0.1, "x", "unclear")
 SAME = load_taxonomy().capability("refusal")
 UNKNOWN = load_taxonomy().capability("self_reference")
 NOTHING = (
-    BenchmarksSection("not measured", "off"),
-    PreferencesSection("not measured", "off"),
-    LatentsSection("not measured", "off"),
+    BenchmarksReport("not measured", "off"),
+    PreferencesReport("not measured", "off"),
+    LatentsReport("not measured", "off"),
 )
 
 
@@ -90,8 +91,6 @@ def row(task: str, delta: float, half: float, n: int = 100, **changes: object) -
         p=None,
         q=None,
         mde=None,
-        fixed=None,
-        broken=None,
         method="",
         n_unmatched=0,
         version="",
@@ -101,7 +100,7 @@ def row(task: str, delta: float, half: float, n: int = 100, **changes: object) -
 
 
 def benchmark_lens(*rows: BenchmarkRow) -> Lens:
-    section = BenchmarksSection("measured", rows=rows)
+    section = BenchmarksReport("measured", rows=rows)
     found = capability_rows(section, *NOTHING[1:])
     return next(r.benchmark for r in found if r.capability == "refusal")
 
@@ -170,11 +169,9 @@ def test_swapping_the_pair_negates_the_benchmark_lens(tasks):
     assert swapped.sign == opposite[lens.sign]
 
 
-def category(substance: Estimate | None, raw: Estimate | None) -> PreferencesSection:
-    return PreferencesSection(
-        "measured",
-        categories=(PreferenceCategory("refusal", 40, 40, 0.1, raw, substance, None, True),),
-    )
+def category(substance: Estimate | None, raw: Estimate | None) -> PreferencesReport:
+    row = PreferenceCategory("refusal", 40, 40, 0.1, raw, substance, None, True)
+    return with_preferences(sample_report(), categories=(row,)).preferences
 
 
 @pytest.mark.parametrize(
@@ -193,10 +190,10 @@ def test_preference_reads_substance_first_and_says_when_it_cannot(section, sign,
 
 
 def test_latents_read_the_share_difference_and_name_the_band():
-    def section(lower: float, upper: float) -> LatentsSection:
+    def section(lower: float, upper: float) -> LatentsReport:
         counts = ShareComparison(1, 10, 6, 10, Estimate(0.5, 0.1, 0.8), None)
         found = ProfileRow("capability", "refusal", "x", counts, None, lower, upper)
-        return LatentsSection("measured", profile=CapabilityProfile("r", (), (found,), {}, {}))
+        return LatentsReport("measured", profile=CapabilityProfile("r", (), (found,), {}, {}))
 
     for band, said in (((-0.1, 0.6), "inside"), ((-0.1, 0.2), "outside")):
         rows = capability_rows(*NOTHING[:2], section(*band))

@@ -13,12 +13,15 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from modeldiff_harness.contracts import RenderedSection, ReportTable
+from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.report.render.html import SHADES, render_html
 from modeldiff_harness.report.render.markdown import escape_markdown, render_markdown
 from modeldiff_harness.report.render.plain_text import one_line
 from modeldiff_harness.report.render.terminal import print_terminal
 from modeldiff_harness.report.render.write import write_report
 from modeldiff_harness.testing import hostile
+
+SECTIONS = load_registry().sections()
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module", params=["good", "bad"])
 def page(request, report, bad):
-    return Page(render_html(report if request.param == "good" else bad))
+    return Page(render_html(report if request.param == "good" else bad, SECTIONS))
 
 
 def test_the_page_has_no_script_no_handler_and_loads_nothing(page):
@@ -74,7 +77,7 @@ def test_the_page_has_no_script_no_handler_and_loads_nothing(page):
 
 
 def test_the_style_sheet_is_the_one_that_the_policy_allows(report):
-    text = render_html(report)
+    text = render_html(report, SECTIONS)
     (css,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     policies = [a["content"] for t, a in Page(text).elements if t == "meta" and "http-equiv" in a]
@@ -87,7 +90,7 @@ def test_the_style_sheet_is_the_one_that_the_policy_allows(report):
 
 
 def test_hostile_text_is_shown_as_text(bad):
-    shown = "".join(Page(render_html(bad)).text)
+    shown = "".join(Page(render_html(bad, SECTIONS)).text)
     assert '<script>document.title="HOSTILE"</script>' in shown
     assert "{{ 7*7 }}" in shown
     assert "\x1b" not in shown
@@ -102,13 +105,13 @@ def test_anchors_lead_to_sections(page):
 
 
 def test_key_numbers_are_on_the_page(report):
-    shown = "".join(Page(render_html(report)).text)
+    shown = "".join(Page(render_html(report, SECTIONS)).text)
     for number in ("−0.062", "−0.084 to −0.040", "+65", "+31 to +99", "0.94 (0.86 to 0.99)"):
         assert number in shown
 
 
 def test_every_token_of_a_window_is_there_and_the_strongest_is_darkest(report):
-    page = Page(render_html(report))
+    page = Page(render_html(report, SECTIONS))
     window = report.latents.latents[0].examples[0]
     assert "".join(window.tokens) in "".join(page.text)
     shades = {a["title"]: a["class"] for t, a in page.elements if t == "span" and "title" in a}
@@ -121,7 +124,7 @@ def test_a_window_without_any_activation_is_not_shaded(report):
     first = report.latents.latents[0]
     window = replace(first.examples[0], activations=(0.0,) * len(first.examples[0].tokens))
     latents = replace(report.latents, latents=(replace(first, examples=(window,)),))
-    page = Page(render_html(replace(report, latents=latents)))
+    page = Page(render_html(replace(report, latents=latents), SECTIONS))
     assert [a for t, a in page.elements if t == "span" and "title" in a] == []
 
 
@@ -157,7 +160,7 @@ def test_text_cannot_open_a_block(start):
 
 
 def test_markdown_of_a_hostile_report_has_no_markup_but_ours(bad):
-    for token in tokens_of(render_markdown(bad)):
+    for token in tokens_of(render_markdown(bad, SECTIONS)):
         assert token.type not in {"link_open", "image", "s_open"}
         if token.type in {"html_inline", "html_block"}:
             for tag in re.findall(r"<[^>]*>", token.content):
@@ -165,7 +168,7 @@ def test_markdown_of_a_hostile_report_has_no_markup_but_ours(bad):
 
 
 def test_every_markdown_table_has_the_columns_of_its_head(bad):
-    text = render_markdown(bad)
+    text = render_markdown(bad, SECTIONS)
     heads = [line for line in text.splitlines() if re.fullmatch(r"\|(---\|)+", line)]
     tables = [t for t in tokens_of(text) if t.type == "table_open"]
     assert len(heads) == len(tables) > 8
@@ -184,13 +187,13 @@ def test_every_markdown_table_has_the_columns_of_its_head(bad):
 def test_a_command_cannot_leave_its_block(report):
     command = "mdh evaluate --pair 'a```\n```\n# x'"
     changed = replace(report, provenance=replace(report.provenance, command=command))
-    fences = [t for t in tokens_of(render_markdown(changed)) if t.type == "fence"]
+    fences = [t for t in tokens_of(render_markdown(changed, SECTIONS)) if t.type == "fence"]
     (fence,) = fences
     assert fence.content.strip() == command
 
 
 def test_key_numbers_are_in_the_markdown(report):
-    text = render_markdown(report)
+    text = render_markdown(report, SECTIONS)
     for number in ("−0.062", "+65", "0.94 (0.86 to 0.99)"):
         assert f"| {number} |" in text
 
@@ -198,11 +201,11 @@ def test_key_numbers_are_in_the_markdown(report):
 # ── terminal ─────────────────────────────────────────────────────────────────────────────────
 
 
-def printed(report, width: int, sections=None, colour: bool = False) -> str:
+def printed(report, width: int, sections=SECTIONS, colour: bool = False) -> str:
     out = io.StringIO()
     system = "standard" if colour else None
     console = Console(width=width, file=out, force_terminal=colour, color_system=system)
-    print_terminal(report, console, sections)
+    print_terminal(report, sections, console)
     return out.getvalue()
 
 
@@ -260,9 +263,9 @@ def test_a_section_of_words_and_numbers_folds_only_words(report):
 
 
 def test_write_report_writes_three_files_and_twice_the_same(bad, tmp_path):
-    write_report(bad, tmp_path)
+    write_report(bad, tmp_path, SECTIONS)
     names = ("report.json", "report.md", "report.html")
     first = {name: (tmp_path / name).read_bytes() for name in names}
-    write_report(bad, tmp_path)
+    write_report(bad, tmp_path, SECTIONS)
     assert {name: (tmp_path / name).read_bytes() for name in names} == first
     assert {p.name for p in tmp_path.iterdir()} == set(names)

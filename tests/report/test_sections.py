@@ -1,24 +1,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
 from modeldiff_harness.artifacts import (
-    BenchmarksSection,
-    LatentsSection,
-    PreferencesSection,
+    BenchmarksReport,
+    LatentsReport,
+    PreferencesReport,
 )
-from modeldiff_harness.builtin import mdh_components
-from modeldiff_harness.contracts import RenderedSection
-from modeldiff_harness.plugins import OWN_DISTRIBUTION, load_registry
-from modeldiff_harness.report.sections.builtin import BUILTIN_SECTIONS, render_sections
-from modeldiff_harness.report.sections.latents import ROWS_SHOWN, short_names
-from modeldiff_harness.testing.reports import assemble_report
+from modeldiff_harness.contracts import Component, RenderedSection, ReportTable
+from modeldiff_harness.hookspecs import hookimpl
+from modeldiff_harness.plugins import load_registry
+from modeldiff_harness.report.render.sections import render_sections
+from modeldiff_harness.report.sections.dictionary_tables import short_names
+from modeldiff_harness.report.sections.latents import ROWS_SHOWN
+from modeldiff_harness.testing.reports import assemble_report, with_preferences
+
+SECTIONS = load_registry().sections()
 
 
 def section(report, key):
-    return next(s for s in render_sections(report) if s.key == key)
+    return next(s for s in render_sections(report, SECTIONS) if s.key == key)
 
 
 def table(rendered, start):
@@ -32,7 +37,7 @@ def text_of(rendered: RenderedSection) -> str:
 
 
 def test_every_table_is_rectangular_and_every_tone_known(report):
-    for rendered in render_sections(report):
+    for rendered in render_sections(report, SECTIONS):
         for found in rendered.tables:
             assert {len(row) for row in found.rows} == {len(found.columns)}, found.title
             assert found.tones == () or len(found.tones) == len(found.rows)
@@ -40,16 +45,31 @@ def test_every_table_is_rectangular_and_every_tone_known(report):
             assert all(isinstance(cell, str) for row in found.rows for cell in row)
 
 
-def test_the_components_are_the_built_in_sections_in_order(report):
-    components = [c for c in mdh_components() if c.kind == "report_section"]
-    assert {c.name for c in components} == {s.name for s in BUILTIN_SECTIONS}
-    registry = load_registry()
-    built = [
-        registry.choose("report_section", found.component.name).build()
-        for found in registry.all("report_section")
-        if found.distribution == OWN_DISTRIBUTION
-    ]
-    assert render_sections(report, built) == render_sections(report)
+class Named:
+    def __init__(self, name, order):
+        self.name, self.order = name, order
+
+    def render(self, report):
+        return None
+
+
+def test_the_registry_builds_the_sections_by_order_then_name():
+    @hookimpl
+    def mdh_components():
+        return [
+            Component("report_section", name, partial(Named, name, order), "a test")
+            for name, order in (("late", 250), ("b", 150), ("a", 150), ("first", 1))
+        ]
+
+    registry = load_registry({"theirs": SimpleNamespace(mdh_components=mdh_components)})
+    names = [section.name for section in registry.sections()]
+    assert names[:6] == ["first", "summary", "a", "b", "models", "late"]
+    assert set(names) == set(registry.names("report_section"))
+
+
+def test_no_built_in_section_fails(report):
+    failed = [s.key for s in render_sections(report, SECTIONS) if "failed:" in text_of(s)]
+    assert failed == []
 
 
 class Stranger:
@@ -66,6 +86,13 @@ class Broken:
         raise KeyError("no such thing")
 
 
+class Wrong:
+    order = 3
+
+    def render(self, report):
+        return "just text"
+
+
 class Silent:
     order = 2
 
@@ -74,22 +101,41 @@ class Silent:
 
 
 def test_a_strangers_section_stands_where_its_order_says(report):
-    keys = [s.key for s in render_sections(report, [*BUILTIN_SECTIONS, Stranger()])]
+    keys = [s.key for s in render_sections(report, [*SECTIONS, Stranger()])]
     assert keys[:3] == ["summary", "mine", "models"]
 
 
 def test_a_failing_section_is_shown_as_failed_and_costs_nothing_else(report):
-    found = render_sections(report, [Broken(), Silent(), Stranger()])
-    assert [s.key for s in found] == ["Broken", "mine"]
+    found = render_sections(report, [Broken(), Silent(), Wrong(), Stranger()])
+    assert [s.key for s in found] == ["Broken", "Wrong", "mine"]
+    assert "str, not a RenderedSection" in found[1].paragraphs[0]
     assert "KeyError" in found[0].paragraphs[0]
     assert "no such thing" in found[0].paragraphs[0]
 
 
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (ReportTable("T", ("a", "b"), (("1",),)), "rows of another length"),
+        (ReportTable("T", ("a",), (("1",),), tones=("good", "bad")), "one tone a row"),
+        (ReportTable("T", ("a",), (("1",),), tones=("green",)), "unknown tone 'green'"),
+        (ReportTable("T", ("a",), ((1,),)), "not text"),
+    ],
+)
+def test_a_table_that_no_renderer_could_show_is_a_failed_section(report, table, says):
+    section = SimpleNamespace(
+        name="mine", order=1, render=lambda _: RenderedSection("mine", "Mine", (), (table,))
+    )
+    (found,) = render_sections(report, [section])
+    assert says in found.paragraphs[0]
+    assert found.tables == ()
+
+
 def test_arms_that_were_not_measured_say_why_and_show_no_number():
     report = assemble_report(
-        BenchmarksSection("not measured", "no task was named."),
-        PreferencesSection("not measured", "--no_preferences"),
-        LatentsSection("not measured", "different tokenizers"),
+        BenchmarksReport("not measured", "no task was named."),
+        PreferencesReport("not measured", "--no_preferences"),
+        LatentsReport("not measured", "different tokenizers"),
     )
     for key, reason in (
         ("benchmarks", "no task was named"),
@@ -102,7 +148,9 @@ def test_arms_that_were_not_measured_say_why_and_show_no_number():
         assert rendered.tables == ()
         assert rendered.figures == ()
     assert "No evidence of equality" in text_of(section(report, "limits"))
-    assert [s.key for s in render_sections(report) if s.key in ("items", "cheap-looks")] == []
+    assert [
+        s.key for s in render_sections(report, SECTIONS) if s.key in ("items", "cheap-looks")
+    ] == []
 
 
 def test_benchmark_cells_and_colours(report):
@@ -137,8 +185,8 @@ def test_the_preference_split_adds_up_as_shown(report):
 
 
 def test_style_that_was_not_separated_is_no_zero(report):
-    raw = replace(report.preferences, substance_elo=None, style_elo=None, dispersion_elo=None)
-    rows = table(section(replace(report, preferences=raw), "preferences"), "Elo").rows
+    raw = with_preferences(report, substance_elo=None, style_elo=None, dispersion_elo=None)
+    rows = table(section(raw, "preferences"), "Elo").rows
     assert rows[1:] == tuple(
         (name, "not separated", "", "") for name in ("substance", "style", "dispersion")
     )

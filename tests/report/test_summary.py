@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 
 from modeldiff_harness.artifacts import (
-    BenchmarksSection,
+    BenchmarksReport,
     Estimate,
-    LatentsSection,
-    PreferencesSection,
+    LatentsReport,
+    PreferencesReport,
 )
 from modeldiff_harness.report.build.summary import summarise
+from modeldiff_harness.testing.reports import with_preferences
 
-OFF = (PreferencesSection("not measured", "turned off"), LatentsSection("not measured", "no pair"))
+OFF = (PreferencesReport("not measured", "turned off"), LatentsReport("not measured", "no pair"))
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def row(report):
 
 
 def losses_and_gains(*rows, gateable=True):
-    section = BenchmarksSection("measured", rows=rows, gateable=gateable)
+    section = BenchmarksReport("measured", rows=rows, gateable=gateable)
     return summarise(section, *OFF)[:2]
 
 
@@ -88,7 +89,7 @@ def test_a_limited_run_says_so(row):
 
 
 def test_arms_that_were_not_run_are_said_with_their_reason():
-    off = BenchmarksSection("not measured", "no task was named.")
+    off = BenchmarksReport("not measured", "no task was named.")
     assert summarise(off, *OFF) == (
         "Benchmarks were not measured: no task was named.",
         "Preferences were not measured: turned off.",
@@ -103,10 +104,10 @@ def test_style_part_of_the_preference(report):
 
 
 def test_style_that_was_not_separated_and_preferences_near_zero(report):
-    section = replace(
-        report.preferences, substance_elo=None, style_elo=None, raw_elo=Estimate(5, -20, 30)
+    near_zero = with_preferences(
+        report, substance_elo=None, style_elo=None, raw_elo=Estimate(5, -20, 30)
     )
-    told = summarise(report.benchmarks, section, OFF[1])[2]
+    told = summarise(report.benchmarks, near_zero.preferences, OFF[1])[2]
     assert "not distinguishable from none" in told
     assert "could not be separated" in told
 

@@ -13,8 +13,8 @@ from modeldiff_harness.artifacts import (
     ItemAlignment,
     MeasuredTask,
 )
+from modeldiff_harness.benchmarks.answer_faults import count_faults
 from modeldiff_harness.benchmarks.pairing.align import PairedSamples
-from modeldiff_harness.benchmarks.pairing.answer_faults import count_faults
 
 __all__ = ["alignment_of", "answer_faults_of", "items_of"]
 
@@ -47,7 +47,8 @@ def answer_faults_of(
             ("baseline", baseline, pair.baseline),
             ("candidate", candidate, pair.candidate),
         ):
-            found.append(count_faults(pair.task, pair.filter, model, side, task.faults_recorded))
+            answers = side.faults()
+            found.append(count_faults(pair.task, pair.filter, model, answers, task.faults_recorded))
     return tuple(found)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -99,10 +98,9 @@ class PairedSide(Sequence[TaskSample]):
                 met[metric] = min(met.get(metric, (item, True)), (item, True))
         return sorted(met, key=met.__getitem__)
 
-    def count_faults(self) -> Counter[str]:
-        """Return fault → answers that have it."""
-        faults = self.table.faults
-        return Counter(fault for row in self.rows for fault in set(faults.get(row, ())))
+    def faults(self) -> list[tuple[str, ...]]:
+        """Return what is the matter with every answer to every item."""
+        return [self.table.faults.get(row, ()) for row in self.rows]
 
 
 def _mean_of_scored(column: MetricColumn, rows: Iterable[int]) -> float:

@@ -15,6 +15,7 @@ from modeldiff_harness.contracts import ActivationStream, Runtime
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.latents.harvest.prompts import prompt_of_documents, raw_pairs
 from modeldiff_harness.stats.auroc import auroc
+from modeldiff_harness.taxonomy import load_taxonomy
 
 __all__ = ["answers_of", "log_odds_weights", "simple_controls"]
 
@@ -42,9 +43,8 @@ def answers_of(corpus: TokenisedCorpus, models: Sequence[str]) -> dict[str, dict
 def simple_controls(
     stream: ActivationStream,
     pair: tuple[str, str],
-    corpus: TokenisedCorpus,
     *,
-    capabilities: Sequence[str],
+    capabilities: Sequence[str] | None = None,
     answers: Answers | None = None,
     min_prompts: int = 3,
     inverse_penalty: float = 0.05,
@@ -53,7 +53,8 @@ def simple_controls(
 ) -> SimpleControls:
     """Ask three cheap methods "is this prompt of capability c?", from the pair's difference alone.
 
-    `pair` is (baseline, candidate).  Fitted on the train split, scored by AUROC on the same
+    `pair` is (baseline, candidate); `capabilities` default to those of the corpus.  Fitted on the
+    train split, scored by AUROC on the same
     label-test prompts that test the latents' labels; unit and interval by prompt.
 
     mean_difference   x^c − x^b averaged over a prompt's tokens, projected on the difference between
@@ -67,6 +68,10 @@ def simple_controls(
     A control gets no row for a capability with fewer than `min_prompts` prompts of either kind in
     either split; the log counts them.  Raises UsageError when the stream does not hold the pair.
     """
+    corpus = stream.corpus
+    if capabilities is None:
+        present = {document.capability for document in corpus.documents}
+        capabilities = [key for key in load_taxonomy().keys if key in present]
     prompts = _Prompts.of(corpus)
     difference_PD, has_difference_P = _mean_differences(stream, pair, corpus, prompts, runtime)
     texts = answers_of(corpus, pair) if answers is None else answers

@@ -30,7 +30,6 @@ Bools = NDArray[np.bool_]
 def difference_energy(
     stream: ActivationStream,
     pair: tuple[str, str],
-    corpus: TokenisedCorpus,
     *,
     splits: Sequence[str] = SPLITS,
     runtime: Runtime,
@@ -43,6 +42,7 @@ def difference_energy(
 
     Raises UsageError when the stream does not hold the pair at one site, or fewer than two prompts.
     """
+    corpus = stream.corpus
     moved_N, norm_N = np.zeros(corpus.n_documents), np.zeros(corpus.n_documents)
     tokens_N = np.zeros(corpus.n_documents, dtype=np.int64)
     total = sum(stream.n_rows(split) for split in splits)
@@ -92,7 +92,14 @@ class _Sums:
         return EnergyRow(
             capability,
             author,
-            Estimate(_steady(estimate), _steady(lower), _steady(upper), _steady(se)),
+            Estimate(
+                _steady(estimate),
+                _steady(lower),
+                _steady(upper),
+                _steady(se),
+                df=float(found.n_blocks - 1),
+                method="t",
+            ),
             n_tokens=int(self.tokens_N[chosen_N].sum()),
             n_prompts=len(prompts),
         )

@@ -6,7 +6,7 @@ that moved less would let everything pass, one that moved more would hide everyt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,27 +34,28 @@ def match_null(
     reference: str,
     model: str,
     twin: str,
-    harvested: Mapping[str, HarvestedActivations] | None = None,
+    harvested: Sequence[HarvestedActivations] = (),
     runtime: Runtime,
 ) -> NullMatch:
-    """Find the adapter scale at which `twin` is as far from `reference` as `model` is.
+    """Find the factor of its adapter at which `twin` is as far from `reference` as `model` is.
 
-    `source()` makes a fresh activation source and `models(name, adapter_scale)` what it runs.  Far
+    `source()` makes a fresh activation source and `models(name, factor)` what it runs.  Far
     means Σ‖x − x^reference‖² / Σ‖x^reference‖² over about 4,096 tokens of train-split documents,
     raw activations, float64 sums, tokens of outlying norm left out.  `harvested` holds what need
     not be run again: activations of `reference` and `model` over the whole corpus.
     """
     documents = _spread_documents(corpus, N_TOKENS)
     sample, rows_T = take_documents(corpus, documents), kept_rows(corpus, documents)
+    at_hand = {one.views[0].model: one for one in harvested}
 
-    def run(name: str, scale: float) -> Doubles:
-        batches = source().open(models(name, scale), sample, (site,), runtime)
+    def run(name: str, factor: float) -> Doubles:
+        batches = source().open(models(name, factor), sample, (site,), runtime)
         parts = [batch.acts[0].double().cpu().numpy() for batch in batches]
         return np.concatenate(parts)
 
     def unscaled(name: str) -> Doubles:
-        if harvested is not None and name in harvested:
-            return _rows_of(harvested[name], site, rows_T)
+        if name in at_hand:
+            return _rows_of(at_hand[name], site, rows_T)
         return run(name, 1.0)
 
     with runtime.progress.task(f"match {twin} to {model}", None, unit="run") as task:

@@ -2,198 +2,118 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from modeldiff_harness.artifacts import Answers, Battles, PreferenceDeltas, PreferencePrompt
-from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.models.generate import generate_answers
-from modeldiff_harness.pipeline.context import PairContext
-from modeldiff_harness.preferences.answers import answer
+from modeldiff_harness.pipeline.arms.answers import answer_stage
+from modeldiff_harness.pipeline.context import RunContext
 from modeldiff_harness.preferences.battle import battle
 from modeldiff_harness.preferences.importers import import_battles
-from modeldiff_harness.preferences.prompts import (
-    SHIPPED,
-    load_prompts,
-    prompts_fingerprint,
-    select_prompts,
-)
+from modeldiff_harness.preferences.prompts import SHIPPED, load_prompts, select_prompts
 from modeldiff_harness.preferences.rank import rank
-from modeldiff_harness.stages import Stage
+from modeldiff_harness.stages import Built, Content, InputFile, Stage
 
-__all__ = ["PreferenceStages", "preference_stages"]
-
-_ARM = "modeldiff_harness.preferences"
+__all__ = ["PreferenceArm"]
 
 
-@dataclass(frozen=True)
-class PreferenceStages:
-    """The end of the arm, and what it rests on."""
+class PreferenceArm:
+    """The end of the arm, and what it rests on.
 
-    battles: Stage[Battles]
-    rank: Stage[PreferenceDeltas]
-    answers: tuple[Stage[Answers], ...]
-    """Empty when battles are imported."""
+    UsageError for unknown judges, feature sets or unreadable files.
+    """
 
+    name = "preferences"
 
-def preference_stages(context: PairContext) -> PreferenceStages:
-    """Return the arm's stages; UsageError for unknown judges, feature sets or unreadable files."""
-    config = context.config.preferences
-    answers: tuple[Stage[Answers], ...] = ()
-    if config.battles is not None:
-        battles = _import_stage(context)
-    else:
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.config = context.config.preferences
+        self.battles = self._judge() if self.config.battles is None else self._import()
+        self.rank = self._rank()
+
+    def ends(self) -> list[Stage[Any]]:
+        """Return the split."""
+        return [self.rank]
+
+    def check(self) -> None:
+        """Do nothing: all files were read when the stages were made."""
+
+    def findings(self) -> PreferenceDeltas:
+        """Compute the arm."""
+        return self.rank.value()
+
+    def plan_lines(self) -> list[str]:
+        """Return nothing: the stages say it all."""
+        return []
+
+    def artifacts(self) -> Mapping[str, Stage[Any]]:
+        """Return battles and deltas."""
+        return {"battles": self.battles, "preferences": self.rank}
+
+    def _answers(self, model: str, prompts: tuple[PreferencePrompt, ...]) -> Stage[Answers]:
+        return answer_stage(
+            self.context,
+            model,
+            prompts,
+            title=f"answers of {model}",
+            max_new_tokens=self.config.max_new_tokens,
+            system_instruction=self.context.config.system_instruction,
+        )
+
+    def _judge(self) -> Stage[Battles]:
+        context, config = self.context, self.config
+        if context.baseline == context.candidate:
+            raise UsageError(
+                "the preference arm needs two different models.", hint="Name another candidate."
+            )
         prompts = select_prompts(
             load_prompts(SHIPPED if config.prompts == "capability" else Path(config.prompts)),
             config.max_prompts,
         )
-        answers = tuple(
-            _answer_stage(context, model, prompts)
-            for model in dict.fromkeys((context.baseline, context.candidate))
-        )
-        battles = _battle_stage(context, prompts, answers)
-    return PreferenceStages(battles, _rank_stage(context, battles), answers)
-
-
-def _answer_stage(
-    context: PairContext, model: str, prompts: tuple[PreferencePrompt, ...]
-) -> Stage[Answers]:
-    config = context.config.preferences
-
-    def make(runtime: Runtime) -> Answers:
-        loaded, tokenizer = context.pool(context.dtype).activate(model)
-        return answer(
-            model,
-            loaded,
-            tokenizer,
-            prompts,
-            max_new_tokens=config.max_new_tokens,
-            system_instruction=context.config.system_instruction,
-            chat_template=context.chat_template,
-            generate=generate_answers,
-            runtime=runtime,
+        answers = [self._answers(model, prompts) for model in context.config.pair]
+        return context.stage(
+            "battle",
+            battle,
+            title=f"judge {config.judge}",
+            gives=Battles,
+            inputs={"answers": sorted(answers, key=lambda stage: stage.key)},  # roles cannot matter
+            settings={"seed": context.config.seed[0]},
+            tools={
+                "judge": Built(context.choice("judge", config.judge, config.judge_config)),
+                "prompts": Content(prompts),
+            },
+            estimate=f"{len(prompts)} prompts",
         )
 
-    return Stage(
-        context.runner,
-        "battle",
-        f"answers of {model}",
-        Answers,
-        make,
-        recipe={
-            "model": context.identity_recipe(model, context.dtype),
-            "prompts": prompts_fingerprint(prompts),
-            "max_new_tokens": config.max_new_tokens,
-            "system_instruction": context.config.system_instruction,
-            "versions": context.versions("transformers", "torch"),
-        },
-        modules=(
-            "modeldiff_harness.models.caches",
-            "modeldiff_harness.models.generate",
-            f"{_ARM}.answers",
-        ),
-        estimate=f"{len(prompts)} prompts × {config.max_new_tokens} tokens",
-    )
-
-
-def _battle_stage(
-    context: PairContext,
-    prompts: tuple[PreferencePrompt, ...],
-    answers: tuple[Stage[Answers], ...],
-) -> Stage[Battles]:
-    config = context.config.preferences
-    choice = context.registry.choose("judge", config.judge, config.judge_config)
-
-    def make(runtime: Runtime) -> Battles:
-        by_model = {stage.value().model: stage.value() for stage in answers}
-        return battle(
-            prompts,
-            by_model[context.baseline],
-            by_model[context.candidate],
-            choice.build(),
-            seed=context.config.seed[0],
-            runtime=runtime,
+    def _import(self) -> Stage[Battles]:
+        path = Path(self.config.battles or "")
+        importers = {
+            name: Built(self.context.choice("battle_importer", name))
+            for name in self.context.registry.names("battle_importer")
+        }
+        return self.context.stage(
+            "battle",
+            import_battles,
+            title=f"import {path.name}",
+            gives=Battles,
+            settings={"format": self.config.battle_format},
+            tools={"path": InputFile(path), "importers": importers},
         )
 
-    if len(answers) < 2:
-        raise UsageError(
-            "the preference arm needs two different models.", hint="Name another candidate."
+    def _rank(self) -> Stage[PreferenceDeltas]:
+        context = self.context
+        return context.stage(
+            "rank",
+            rank,
+            title=f"{context.candidate} against {context.baseline}",
+            gives=PreferenceDeltas,
+            inputs={"battles": self.battles},
+            settings={
+                "baseline": context.baseline,
+                "candidate": context.candidate,
+                "smoke": self.config.max_prompts is not None,
+            },
+            tools={"feature_set": Built(context.choice("feature_set", self.config.feature_set))},
         )
-    return Stage(
-        context.runner,
-        "battle",
-        f"judge {config.judge}",
-        Battles,
-        make,
-        recipe={
-            "judge": choice.recipe(),
-            "prompts": prompts_fingerprint(prompts),
-            "seed": context.config.seed[0],
-        },
-        inputs=sorted(answers, key=lambda stage: stage.key),
-        modules=(f"{_ARM}.battle", "modeldiff_harness.checks"),
-        estimate=f"{len(prompts)} prompts",
-    )
-
-
-def _import_stage(context: PairContext) -> Stage[Battles]:
-    config = context.config.preferences
-    path = Path(config.battles or "")
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UsageError(f"cannot read the battles {path}: {error.strerror}.") from error
-    importers = {
-        found.component.name: context.registry.choose("battle_importer", found.component.name)
-        for found in context.registry.all("battle_importer")
-    }
-
-    def make(runtime: Runtime) -> Battles:
-        built = {name: choice.build() for name, choice in importers.items()}
-        return import_battles(path, built, format=config.battle_format)
-
-    return Stage(
-        context.runner,
-        "battle",
-        f"import {path.name}",
-        Battles,
-        make,
-        recipe={
-            "file": digest,
-            "format": config.battle_format,
-            "importers": [importers[name].recipe() for name in sorted(importers)],
-        },
-        modules=(f"{_ARM}.importers",),
-    )
-
-
-def _rank_stage(context: PairContext, battles: Stage[Battles]) -> Stage[PreferenceDeltas]:
-    config = context.config.preferences
-    features = context.registry.choose("feature_set", config.feature_set)
-
-    def make(runtime: Runtime) -> PreferenceDeltas:
-        return rank(
-            battles.value(),
-            baseline=context.baseline,
-            candidate=context.candidate,
-            feature_set=features.build(),
-            smoke=config.max_prompts is not None,
-            runtime=runtime,
-        )
-
-    return Stage(
-        context.runner,
-        "rank",
-        f"{context.candidate} against {context.baseline}",
-        PreferenceDeltas,
-        make,
-        recipe={
-            "pair": [context.baseline, context.candidate],
-            "features": features.recipe(),
-            "smoke": config.max_prompts is not None,
-        },
-        inputs=(battles,),
-        modules=(_ARM, "modeldiff_harness.stats"),
-    )

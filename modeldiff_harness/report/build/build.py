@@ -5,16 +5,15 @@ from __future__ import annotations
 from modeldiff_harness.artifacts import (
     BenchmarkItem,
     BenchmarkResults,
-    BenchmarksSection,
-    LatentsSection,
+    BenchmarksReport,
+    LatentsReport,
     PreferenceDeltas,
-    PreferencesSection,
+    PreferencesReport,
     Report,
 )
 from modeldiff_harness.report.build.inputs import LatentFindings, NotMeasured, ReportInputs
-from modeldiff_harness.report.build.latents import latents_section
+from modeldiff_harness.report.build.latents import latents_report
 from modeldiff_harness.report.build.lenses import capability_rows
-from modeldiff_harness.report.build.preferences import preferences_section
 from modeldiff_harness.report.build.summary import summarise
 
 __all__ = ["build_report"]
@@ -44,15 +43,15 @@ def build_report(inputs: ReportInputs) -> Report:
     )
 
 
-def _benchmarks(found: BenchmarkResults | NotMeasured) -> BenchmarksSection:
+def _benchmarks(found: BenchmarkResults | NotMeasured) -> BenchmarksReport:
     if isinstance(found, NotMeasured):
-        return BenchmarksSection("not measured", found.reason)
+        return BenchmarksReport("not measured", found.reason)
     if not found.rows:
         reasons = "; ".join(f"{f.task}: {f.reason}" for f in found.failures)
-        return BenchmarksSection(
+        return BenchmarksReport(
             "not measured", reasons or "no task gave a result", failures=found.failures
         )
-    return BenchmarksSection(
+    return BenchmarksReport(
         status="measured",
         rows=found.rows,
         failures=found.failures,
@@ -68,7 +67,9 @@ def _benchmarks(found: BenchmarkResults | NotMeasured) -> BenchmarksSection:
 def _flipped(found: BenchmarkResults) -> tuple[BenchmarkItem, ...]:
     """Return a few fixed and a few broken items of every task with a binary metric."""
     better = {(r.task, r.metric, r.filter): r.higher_is_better for r in found.rows if r.primary}
-    binary = {(r.task, r.metric, r.filter) for r in found.rows if r.primary and r.fixed is not None}
+    binary = {
+        (r.task, r.metric, r.filter) for r in found.rows if r.primary and r.counts is not None
+    }
     shown: dict[tuple[str, bool], int] = {}
     kept = []
     for item in found.items:
@@ -82,13 +83,13 @@ def _flipped(found: BenchmarkResults) -> tuple[BenchmarkItem, ...]:
     return tuple(kept)
 
 
-def _preferences(found: PreferenceDeltas | NotMeasured) -> PreferencesSection:
+def _preferences(found: PreferenceDeltas | NotMeasured) -> PreferencesReport:
     if isinstance(found, NotMeasured):
-        return PreferencesSection("not measured", found.reason)
-    return preferences_section(found)
+        return PreferencesReport("not measured", found.reason)
+    return PreferencesReport("measured", deltas=found)
 
 
-def _latents(found: LatentFindings | NotMeasured) -> LatentsSection:
+def _latents(found: LatentFindings | NotMeasured) -> LatentsReport:
     if isinstance(found, NotMeasured):
-        return LatentsSection("not measured", found.reason)
-    return latents_section(found)
+        return LatentsReport("not measured", found.reason)
+    return latents_report(found)

@@ -14,11 +14,11 @@ from typing import Literal
 
 from modeldiff_harness.artifacts import (
     BenchmarkRow,
-    BenchmarksSection,
+    BenchmarksReport,
     CapabilityRow,
-    LatentsSection,
+    LatentsReport,
     Lens,
-    PreferencesSection,
+    PreferencesReport,
 )
 from modeldiff_harness.report.wording import on_unit_scale
 from modeldiff_harness.taxonomy import Capability, load_taxonomy
@@ -32,7 +32,7 @@ _ORDER: dict[str, int] = {"conflict": 0, "agree": 1, "unclear": 2, "not measured
 
 
 def capability_rows(
-    benchmarks: BenchmarksSection, preferences: PreferencesSection, latents: LatentsSection
+    benchmarks: BenchmarksReport, preferences: PreferencesReport, latents: LatentsReport
 ) -> tuple[CapabilityRow, ...]:
     """Return one row a capability, conflicts first, then in the taxonomy's order."""
     rows = []
@@ -72,7 +72,7 @@ def compare_lenses(
     return "conflict", f"Opposite directions: {told}." + aside
 
 
-def _benchmark_lens(key: str, section: BenchmarksSection) -> Lens:
+def _benchmark_lens(key: str, section: BenchmarksReport) -> Lens:
     if section.status != "measured":
         return Lens("not measured", detail=section.reason)
     rows = [r for r in section.rows if r.primary and r.capability == key]
@@ -108,10 +108,10 @@ def _pooled(rows: Sequence[BenchmarkRow]) -> tuple[float, float, float]:
     return mean, mean - below, mean + above
 
 
-def _preference_lens(key: str, section: PreferencesSection) -> Lens:
-    if section.status != "measured":
+def _preference_lens(key: str, section: PreferencesReport) -> Lens:
+    if section.deltas is None:
         return Lens("not measured", detail=section.reason)
-    for row in section.categories:
+    for row in section.deltas.categories:
         if row.capability != key:
             continue
         if row.substance_elo is not None:
@@ -124,7 +124,7 @@ def _preference_lens(key: str, section: PreferencesSection) -> Lens:
     return Lens("not measured", detail="no prompts with a usable estimate")
 
 
-def _latent_lens(key: str, section: LatentsSection) -> Lens:
+def _latent_lens(key: str, section: LatentsReport) -> Lens:
     if section.status != "measured" or section.profile is None:
         return Lens("not measured", detail=section.reason)
     for row in section.profile.rows:

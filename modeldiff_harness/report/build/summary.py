@@ -7,9 +7,9 @@ from statistics import NormalDist
 
 from modeldiff_harness.artifacts import (
     BenchmarkRow,
-    BenchmarksSection,
-    LatentsSection,
-    PreferencesSection,
+    BenchmarksReport,
+    LatentsReport,
+    PreferencesReport,
 )
 from modeldiff_harness.report.wording import (
     ended,
@@ -23,7 +23,7 @@ __all__ = ["summarise"]
 
 
 def summarise(
-    benchmarks: BenchmarksSection, preferences: PreferencesSection, latents: LatentsSection
+    benchmarks: BenchmarksReport, preferences: PreferencesReport, latents: LatentsReport
 ) -> tuple[str, ...]:
     """Return the largest confirmed loss and gain, style's part of the preference, and the latents.
 
@@ -55,7 +55,7 @@ class _Change:
         return f"{self.row.task} {self.row.metric} {signed(self.row.delta)} ({ends}{lower})"
 
 
-def _losses_and_gains(section: BenchmarksSection) -> tuple[str, ...]:
+def _losses_and_gains(section: BenchmarksReport) -> tuple[str, ...]:
     if section.status != "measured":
         return (f"Benchmarks were not measured: {ended(section.reason)}",)
     rows = [row for row in section.rows if row.primary]
@@ -72,8 +72,8 @@ def _losses_and_gains(section: BenchmarksSection) -> tuple[str, ...]:
 
 def _change(row: BenchmarkRow, n_rows: int) -> _Change:
     """Return the row's simultaneous interval; of rows without one the widened 95 % interval."""
-    if row.simultaneous_lower is not None and row.simultaneous_upper is not None:
-        return _Change(row, row.simultaneous_lower, row.simultaneous_upper)
+    if row.simultaneous is not None:
+        return _Change(row, row.simultaneous.lower, row.simultaneous.upper)
     normal = NormalDist()
     widened = normal.inv_cdf(1 - 0.05 / (2 * n_rows)) / normal.inv_cdf(0.975)
     ends = (row.delta + (end - row.delta) * widened for end in (row.lower, row.upper))
@@ -92,23 +92,24 @@ def _sentence(word: str, confirmed: list[_Change], note: str) -> str:
     return f"Largest confirmed {word}: {largest.told()}; {note}.{beside}"
 
 
-def _style(section: PreferencesSection) -> str:
-    if section.status != "measured" or section.raw_elo is None:
-        return f"Preferences were not measured: {ended(section.reason or 'no estimate')}"
-    raw = section.raw_elo
+def _style(section: PreferencesReport) -> str:
+    deltas = section.deltas
+    if deltas is None:
+        return f"Preferences were not measured: {ended(section.reason)}"
+    raw = deltas.raw_elo
     start = (
-        f"Preference ({section.judge}, {section.n_prompts:,} prompts): raw "
+        f"Preference ({deltas.judge}, {deltas.n_prompts:,} prompts): raw "
         f"{signed(raw.estimate, 0)} Elo ({interval(raw.lower, raw.upper, 0)})"
     )
     if raw.lower <= 0 <= raw.upper:
         start += ", not distinguishable from none"
-    if section.substance_elo is None or section.style_elo is None:
+    if deltas.substance_elo is None or deltas.style_elo is None:
         return f"{start}; how much of it is style could not be separated."
-    substance, style = with_interval(section.substance_elo), with_interval(section.style_elo)
+    substance, style = with_interval(deltas.substance_elo), with_interval(deltas.style_elo)
     return f"{start}, of which substance {substance} and style {style}."
 
 
-def _latents(section: LatentsSection) -> str:
+def _latents(section: LatentsReport) -> str:
     if section.status != "measured":
         return f"Latents were not measured: {ended(section.reason)}"
     first = [d for d in section.dictionaries if d.replicate == 0]

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from modeldiff_harness.artifacts import Report, TokenWindow
 from modeldiff_harness.contracts import RenderedSection, ReportSection
 from modeldiff_harness.report.render.plain_text import one_line
-from modeldiff_harness.report.sections.builtin import render_sections
+from modeldiff_harness.report.render.sections import render_sections
 from modeldiff_harness.report.sections.summary import stamp
 
 __all__ = ["render_html", "section_html", "sections_html"]
@@ -26,7 +26,7 @@ SHADES = 8
 """Steps of activation shading; classes s1 … s8 of the style sheet."""
 
 
-def render_html(report: Report, sections: Sequence[ReportSection] | None = None) -> str:
+def render_html(report: Report, sections: Sequence[ReportSection]) -> str:
     """Return the page; `sections` as in `render_sections`.
 
     The style sheet is allowed by its digest alone, so that text which escaped its place could

@@ -13,7 +13,7 @@ from modeldiff_harness.contracts import (
     ReportTable,
 )
 from modeldiff_harness.report.render.plain_text import one_line
-from modeldiff_harness.report.sections.builtin import render_sections
+from modeldiff_harness.report.render.sections import render_sections
 
 __all__ = ["escape_markdown", "render_markdown", "section_markdown"]
 
@@ -23,7 +23,7 @@ STRONG = 0.5
 """Share of a window's largest activation above which a token is marked in bold."""
 
 
-def render_markdown(report: Report, sections: Sequence[ReportSection] | None = None) -> str:
+def render_markdown(report: Report, sections: Sequence[ReportSection]) -> str:
     """Return the report as Markdown; `sections` as in `render_sections`."""
     pair = report.pair
     lines = [f"# {_line(f'{pair.baseline.name} → {pair.candidate.name}')}", ""]

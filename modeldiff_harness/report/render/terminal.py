@@ -15,7 +15,7 @@ from rich.text import Text
 from modeldiff_harness.artifacts import Report
 from modeldiff_harness.contracts import RenderedSection, ReportSection, ReportTable
 from modeldiff_harness.report.render.plain_text import one_line
-from modeldiff_harness.report.sections.builtin import render_sections
+from modeldiff_harness.report.render.sections import render_sections
 
 __all__ = ["print_section", "print_table", "print_terminal"]
 
@@ -35,9 +35,7 @@ _LEFT_OUT = ("items", "models", "cheap-looks")
 """Sections that a terminal leaves to the files."""
 
 
-def print_terminal(
-    report: Report, console: Console, sections: Sequence[ReportSection] | None = None
-) -> None:
+def print_terminal(report: Report, sections: Sequence[ReportSection], console: Console) -> None:
     """Print the sections with their open tables; `sections` as in `render_sections`."""
     pair = report.pair
     console.rule(Text(one_line(f"{pair.baseline.name} → {pair.candidate.name}"), style="bold"))

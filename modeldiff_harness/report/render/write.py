@@ -15,13 +15,8 @@ from modeldiff_harness.store import write_atomically
 __all__ = ["write_report"]
 
 
-def write_report(
-    report: Report, folder: Path, sections: Sequence[ReportSection] | None = None
-) -> None:
-    """Write report.json, report.md and report.html into `folder`; json last.
-
-    `sections` are the components of kind `report_section`; None takes the built-in ones.
-    """
+def write_report(report: Report, folder: Path, sections: Sequence[ReportSection]) -> None:
+    """Write report.md, report.html and, last, report.json; `sections` as in `render_sections`."""
     write_atomically(folder / "report.md", render_markdown(report, sections))
     write_atomically(folder / "report.html", render_html(report, sections))
     write_atomically(folder / "report.json", to_json(report))

@@ -1,14 +1,17 @@
-"""Sections `benchmarks` (the forest of deltas) and `items` (what was lost and gained)."""
+"""Section `benchmarks`: the forest of deltas."""
 
 from __future__ import annotations
 
-from modeldiff_harness.artifacts import BenchmarkItem, BenchmarkRow, BenchmarksSection, Report
+from modeldiff_harness.artifacts import AnswerFaults, BenchmarkRow, BenchmarksReport, Report
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.report.figures import forest_plot
 from modeldiff_harness.report.wording import (
     ABSENT,
+    FAULT_COLUMNS,
     capability_title,
     ended,
+    fault_cells,
+    filtered,
     interval,
     number,
     probability,
@@ -16,7 +19,7 @@ from modeldiff_harness.report.wording import (
     tone_of,
 )
 
-__all__ = ["render", "render_items"]
+__all__ = ["BenchmarksSection"]
 
 _COLUMNS = (
     "task",
@@ -56,47 +59,50 @@ _READING = (
     "0.05, Benjamini–Hochberg over the tasks. MDE: the smallest difference that this n shows with "
     "80 % power. Fixed / broken: items gained / lost."
 )
-_LONGEST_RESPONSE = 240
 
 
-def render(report: Report) -> RenderedSection:
-    """Return one row a task for its primary metric; the other metrics are collapsed."""
-    section = report.benchmarks
-    if section.status != "measured":
-        text = (f"Not measured: {ended(section.reason)}",)
-        return RenderedSection("benchmarks", "Benchmarks", text, _failures(section))
-    primary = tuple(row for row in section.rows if row.primary)
-    tables = []
-    if primary:
-        tables.append(
-            ReportTable(
-                "Deltas by task",
-                _COLUMNS,
-                tuple(_cells(row) for row in primary),
-                "↓ after a task: lower is better."
-                if any(not r.higher_is_better for r in primary)
-                else "",
-                tuple(tone_of(row) for row in primary),
+class BenchmarksSection:
+    """Deltas by task with intervals and tests."""
+
+    name, order = "benchmarks", 300
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return one row a task for its primary metric; the other metrics are collapsed."""
+        section = report.benchmarks
+        if section.status != "measured":
+            text = (f"Not measured: {ended(section.reason)}",)
+            return RenderedSection("benchmarks", "Benchmarks", text, _failures(section))
+        primary = tuple(row for row in section.rows if row.primary)
+        tables = []
+        if primary:
+            tables.append(
+                ReportTable(
+                    "Deltas by task",
+                    _COLUMNS,
+                    tuple(_cells(row) for row in primary),
+                    "↓ after a task: lower is better."
+                    if any(not r.higher_is_better for r in primary)
+                    else "",
+                    tuple(tone_of(row) for row in primary),
+                )
             )
+        tables += _failures(section)
+        title = "All metrics, with tests and errors"
+        details = tuple(_details(row) for row in section.rows)
+        tables.append(ReportTable(title, _DETAIL_COLUMNS, details, collapsed=True))
+        tables += [*_noise(section), *_alignments(section), *_faults(section)]
+        figure = forest_plot(primary)
+        return RenderedSection(
+            "benchmarks",
+            "Benchmarks",
+            _text(section),
+            tuple(tables),
+            (figure,) if figure else (),
+            reading=(_READING,),
         )
-    tables += _failures(section)
-    details = tuple(_details(row) for row in section.rows)
-    tables.append(
-        ReportTable("All metrics, with tests and errors", _DETAIL_COLUMNS, details, collapsed=True)
-    )
-    tables += [*_noise(section), *_alignments(section), *_faults(section)]
-    figure = forest_plot(primary)
-    return RenderedSection(
-        "benchmarks",
-        "Benchmarks",
-        _text(section),
-        tuple(tables),
-        (figure,) if figure else (),
-        reading=(_READING,),
-    )
 
 
-def _text(section: BenchmarksSection) -> tuple[str, ...]:
+def _text(section: BenchmarksReport) -> tuple[str, ...]:
     limit = ""
     if section.limit is not None:
         limit = f"Limited to {section.limit:g} items a task: smoke, not gateable."
@@ -108,7 +114,8 @@ def _text(section: BenchmarksSection) -> tuple[str, ...]:
 
 
 def _cells(row: BenchmarkRow) -> tuple[str, ...]:
-    flipped = ABSENT if row.fixed is None else f"{row.fixed:,} / {row.broken or 0:,}"
+    counts = row.counts
+    flipped = ABSENT if counts is None else f"{counts.fixed:,} / {counts.broken:,}"
     return (
         row.task + ("" if row.higher_is_better else " ↓"),
         signed(row.delta),
@@ -125,6 +132,7 @@ def _cells(row: BenchmarkRow) -> tuple[str, ...]:
 
 
 def _details(row: BenchmarkRow) -> tuple[str, ...]:
+    counts, together, clusters = row.counts, row.simultaneous, row.clusters
     return (
         row.task,
         _metric(row),
@@ -133,15 +141,13 @@ def _details(row: BenchmarkRow) -> tuple[str, ...]:
         probability(row.p),
         probability(row.p_exact),
         probability(row.q),
-        ABSENT if row.both_right is None else f"{row.both_right:,} / {row.both_wrong or 0:,}",
+        ABSENT if counts is None else f"{counts.both_right:,} / {counts.both_wrong:,}",
         number(row.se, 4),
-        ABSENT
-        if row.simultaneous_lower is None or row.simultaneous_upper is None
-        else interval(row.simultaneous_lower, row.simultaneous_upper, 4),
-        ABSENT if row.effect is None else f"{signed(row.effect)} {row.effect_name}",
-        ABSENT if row.n_clusters is None else f"{row.n_clusters:,} by {row.cluster or 'item'}",
-        number(row.baseline_se_unpaired, 4),
-        number(row.candidate_se_unpaired, 4),
+        ABSENT if together is None else interval(together.lower, together.upper, 4),
+        ABSENT if row.effect is None else f"{signed(row.effect.size)} {row.effect.name}",
+        ABSENT if clusters is None else f"{clusters.n:,} by {clusters.key or 'item'}",
+        number(row.unpaired.baseline, 4),
+        number(row.unpaired.candidate, 4),
         f"{row.n_unmatched:,}",
         ABSENT if row.num_fewshot is None else str(row.num_fewshot),
         row.version,
@@ -149,9 +155,9 @@ def _details(row: BenchmarkRow) -> tuple[str, ...]:
     )
 
 
-def _noise(section: BenchmarksSection) -> list[ReportTable]:
+def _noise(section: BenchmarksReport) -> list[ReportTable]:
     """Beside every delta what two runs of the baseline alone differ by."""
-    rows = [row for row in section.rows if row.n_replicates]
+    rows = [(row, row.noise) for row in section.rows if row.noise is not None]
     if not rows:
         return []
     cells = tuple(
@@ -160,11 +166,11 @@ def _noise(section: BenchmarksSection) -> list[ReportTable]:
             _metric(row),
             signed(row.delta, 4),
             number(row.se, 4),
-            number(row.noise_se, 4),
-            ABSENT if row.noise_flip_rate is None else f"{100 * row.noise_flip_rate:.1f} %",
-            str(row.n_replicates),
+            number(noise.se, 4),
+            ABSENT if noise.flip_rate is None else f"{100 * noise.flip_rate:.1f} %",
+            str(noise.n_replicates),
         )
-        for row in rows
+        for row, noise in rows
     )
     columns = ("task", "metric", "Δ", "paired se", "noise se", "items that flip", "reruns")
     note = (
@@ -174,7 +180,7 @@ def _noise(section: BenchmarksSection) -> list[ReportTable]:
     return [ReportTable("Noise floor", columns, cells, note)]
 
 
-def _alignments(section: BenchmarksSection) -> list[ReportTable]:
+def _alignments(section: BenchmarksReport) -> list[ReportTable]:
     """Tasks whose items are not all paired as they stand."""
     found = [
         one
@@ -186,7 +192,7 @@ def _alignments(section: BenchmarksSection) -> list[ReportTable]:
         return []
     cells = tuple(
         (
-            one.task if one.filter in ("", "none") else f"{one.task}, {one.filter}",
+            filtered(one.task, one.filter),
             f"{one.n_paired:,}",
             f"{one.n_only_baseline:,}",
             f"{one.n_only_candidate:,}",
@@ -204,83 +210,28 @@ def _alignments(section: BenchmarksSection) -> list[ReportTable]:
     return [ReportTable("Items that are not compared", columns, cells, collapsed=True)]
 
 
-def _faults(section: BenchmarksSection) -> list[ReportTable]:
+def _faults(section: BenchmarksReport) -> list[ReportTable]:
     """Answers that were not extracted, truncated, refused or failed, by model."""
-    kinds = ("n_not_extracted", "n_empty", "n_truncated", "n_refused", "n_errors")
-    found = [one for one in section.answer_faults if any(getattr(one, k) for k in kinds)]
-    told = {(one.task, one.filter) for one in found}
+    told = {(one.task, one.filter) for one in section.answer_faults if _is_faulty(one)}
     if not told:
         return []
     cells = tuple(
-        (
-            one.task if one.filter in ("", "none") else f"{one.task}, {one.filter}",
-            one.model,
-            f"{one.n:,}",
-            *(ABSENT if getattr(one, k) is None else f"{getattr(one, k):,}" for k in kinds),
-        )
-        for one in section.answer_faults
-        if (one.task, one.filter) in told
+        fault_cells(one) for one in section.answer_faults if (one.task, one.filter) in told
     )
-    columns = ("task", "model", "answers", "not extracted", "empty", "truncated", "refused",
-               "errors")  # fmt: skip
     note = f"{ABSENT}: not recorded, which is not zero. They are scored as the task scores them."
-    return [ReportTable("Answers that say little", columns, cells, note)]
+    return [ReportTable("Answers that say little", FAULT_COLUMNS, cells, note)]
+
+
+def _is_faulty(one: AnswerFaults) -> bool:
+    return any((one.n_not_extracted, one.n_empty, one.n_truncated, one.n_refused, one.n_errors))
 
 
 def _metric(row: BenchmarkRow) -> str:
-    return row.metric if row.filter in ("", "none") else f"{row.metric}, {row.filter}"
+    return filtered(row.metric, row.filter)
 
 
-def _failures(section: BenchmarksSection) -> tuple[ReportTable, ...]:
+def _failures(section: BenchmarksReport) -> tuple[ReportTable, ...]:
     if not section.failures:
         return ()
     rows = tuple((failure.task, failure.reason) for failure in section.failures)
     return (ReportTable("Tasks that failed", ("task", "reason"), rows, tones=("bad",) * len(rows)),)
-
-
-def render_items(report: Report) -> RenderedSection | None:
-    """Return a few items a task that the candidate lost or gained."""
-    section = report.benchmarks
-    if not section.flipped:
-        return None
-    better = {(r.task, r.metric, r.filter): r.higher_is_better for r in section.rows}
-    tables = []
-    for task in dict.fromkeys(item.task for item in section.flipped):
-        items = [item for item in section.flipped if item.task == task]
-        marked = [(_gained(item, better), item) for item in items]
-        marked.sort(key=lambda pair: pair[0])
-        tables.append(
-            ReportTable(
-                task,
-                ("change", "item", "target", "baseline's answer", "candidate's answer", "prompt"),
-                tuple(_item(gained, item) for gained, item in marked),
-                tones=tuple("good" if gained else "bad" for gained, _ in marked),
-                collapsed=True,
-            )
-        )
-    text = "At most five of each a task, losses first; the store keeps every item."
-    return RenderedSection("items", "Items lost and gained", (text,), tuple(tables))
-
-
-def _gained(item: BenchmarkItem, better: dict[tuple[str, str, str], bool]) -> bool:
-    rises = item.candidate > item.baseline
-    return rises == better.get((item.task, item.metric, item.filter), True)
-
-
-def _item(gained: bool, item: BenchmarkItem) -> tuple[str, ...]:
-    return (
-        "gained" if gained else "lost",
-        str(item.doc_id),
-        _short(item.target),
-        _short(item.baseline_response),
-        _short(item.candidate_response),
-        _short(item.prompt),
-    )
-
-
-def _short(text: str) -> str:
-    """Shorten in the middle: the end of a prompt holds the question."""
-    if len(text) <= _LONGEST_RESPONSE:
-        return text
-    half = _LONGEST_RESPONSE // 2
-    return f"{text[:half]} […] {text[-half:]}"

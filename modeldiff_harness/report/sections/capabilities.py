@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from modeldiff_harness.artifacts import CapabilityRow, LatentsSection, Lens, Report
+from modeldiff_harness.artifacts import CapabilityRow, LatentsReport, Lens, Report
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.report.wording import ABSENT, capability_title, class_title, signed
 
-__all__ = ["render"]
+__all__ = ["CapabilitiesSection"]
 
 _SIGNS = {"up": "▲", "down": "▼", "unclear": "·", None: ""}
 _TONES = {"conflict": "bad", "agree": "good", "unclear": "", "not measured": "muted"}
@@ -29,36 +29,41 @@ _COLUMNS = (
 )
 
 
-def render(report: Report) -> RenderedSection:
-    """Return a row for every capability that some lens has something to say about."""
-    labelled = _labelled(report.latents)
-    seen: list[CapabilityRow] = []
-    unseen: list[CapabilityRow] = []
-    for row in report.capabilities:
-        behaviour = "measured" in (row.benchmark.status, row.preference.status)
-        (seen if behaviour or row.capability in labelled else unseen).append(row)
-    reading: tuple[str, ...] = _READING
-    if unseen:
-        names = ", ".join(capability_title(row.capability) for row in unseen)
-        reading += (f"Neither task nor prompt nor specific latent: {names}.",)
-    note = "▲ interval above zero, ▼ below, · includes zero, – not measured."
-    table = ReportTable(
-        "Three lenses",
-        _COLUMNS,
-        tuple(_cells(row) for row in seen),
-        note,
-        tones=tuple(_TONES[row.agreement] for row in seen),
-    )
-    return RenderedSection(
-        "capabilities",
-        "Capabilities through three lenses",
-        () if seen else ("No capability was seen by any arm.",),
-        (table,) if seen else (),
-        reading=reading,
-    )
+class CapabilitiesSection:
+    """Every capability through three lenses, conflicts first."""
+
+    name, order = "capabilities", 600
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return a row for every capability that some lens has something to say about."""
+        labelled = _labelled(report.latents)
+        seen: list[CapabilityRow] = []
+        unseen: list[CapabilityRow] = []
+        for row in report.capabilities:
+            behaviour = "measured" in (row.benchmark.status, row.preference.status)
+            (seen if behaviour or row.capability in labelled else unseen).append(row)
+        reading: tuple[str, ...] = _READING
+        if unseen:
+            names = ", ".join(capability_title(row.capability) for row in unseen)
+            reading += (f"Neither task nor prompt nor specific latent: {names}.",)
+        note = "▲ interval above zero, ▼ below, · includes zero, – not measured."
+        table = ReportTable(
+            "Three lenses",
+            _COLUMNS,
+            tuple(_cells(row) for row in seen),
+            note,
+            tones=tuple(_TONES[row.agreement] for row in seen),
+        )
+        return RenderedSection(
+            "capabilities",
+            "Capabilities through three lenses",
+            () if seen else ("No capability was seen by any arm.",),
+            (table,) if seen else (),
+            reading=reading,
+        )
 
 
-def _labelled(section: LatentsSection) -> set[str]:
+def _labelled(section: LatentsReport) -> set[str]:
     """Return the capabilities that some specific latent is labelled with."""
     rows = section.profile.rows if section.profile is not None else ()
     return {r.key for r in rows if r.comparison.n_baseline or r.comparison.n_candidate}

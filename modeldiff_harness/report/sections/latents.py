@@ -1,27 +1,31 @@
-"""Section `latents`: dictionaries, all rules side by side, and the latents themselves."""
+"""Section `latents`: all rules side by side, the latents themselves, the dictionaries."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from modeldiff_harness.artifacts import (
-    DictionaryReport,
     Estimate,
     LatentReport,
-    LatentsSection,
+    LatentsReport,
     Report,
 )
 from modeldiff_harness.contracts import ExampleGroup, RenderedSection, ReportTable
-from modeldiff_harness.report.wording import ABSENT, capability_title, ended, number, percent
+from modeldiff_harness.report.sections.dictionary_tables import (
+    SPECIFIC,
+    quality_table,
+    rules_table,
+    short_names,
+)
+from modeldiff_harness.report.wording import ABSENT, capability_title, ended, number
 
-__all__ = ["render", "short_names"]
+__all__ = ["LatentsSection"]
 
 ROWS_SHOWN = 12
 """Latents of one model that stand open; the others follow in a closed table."""
 EXAMPLES_SHOWN = 24
 """Latents whose token windows are shown; report.json has those of all."""
 
-_SPECIFIC = ("candidate", "baseline", "base")
 _READING = (
     "Labels were proposed on the score split and tested on documents the labeler never saw; "
     "without a passed test a latent is uninterpretable and stays in the totals. Rank 1 lies "
@@ -32,46 +36,51 @@ _READING = (
 )
 
 
-def render(report: Report) -> RenderedSection:
-    """Return counts by rule, quality, latents by owner with labels and tests, and examples."""
-    section = report.latents
-    if section.status != "measured":
-        text = (f"Not measured: {ended(section.reason)}",)
-        return RenderedSection("latents", "Latents", text)
-    names = {"candidate": report.pair.candidate.name, "baseline": report.pair.baseline.name}
-    if report.pair.base is not None:
-        names["base"] = report.pair.base.name
-    short = short_names(section.dictionaries)
-    tables = [_rules(section, short)]
-    shown: list[LatentReport] = []
-    for owner in _SPECIFIC:
-        own = [row for row in section.latents if row.owner == owner and not row.decoy]
-        own.sort(key=lambda row: (row.category is None, row.rank, row.dictionary_id))
-        shown += own
-        tables += _owner_tables(
-            f"Specific to {names.get(owner, owner)} ({owner})", own, section, short
+class LatentsSection:
+    """Rules side by side, latents with labels and tests, examples."""
+
+    name, order = "latents", 700
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return counts by rule, quality, latents by owner with labels and tests, and examples."""
+        section = report.latents
+        if section.status != "measured":
+            text = (f"Not measured: {ended(section.reason)}",)
+            return RenderedSection("latents", "Latents", text)
+        names = {"candidate": report.pair.candidate.name, "baseline": report.pair.baseline.name}
+        if report.pair.base is not None:
+            names["base"] = report.pair.base.name
+        short = short_names(section.dictionaries)
+        tables = [rules_table(section, short)]
+        shown: list[LatentReport] = []
+        for owner in SPECIFIC:
+            own = [row for row in section.latents if row.owner == owner and not row.decoy]
+            own.sort(key=lambda row: (row.category is None, row.rank, row.dictionary_id))
+            shown += own
+            tables += _owner_tables(
+                f"Specific to {names.get(owner, owner)} ({owner})", own, section, short
+            )
+        elsewhere = [r for r in section.latents if r.owner not in SPECIFIC and not r.decoy]
+        decoys = [row for row in section.latents if row.decoy]
+        if elsewhere:
+            title = f"Specific only under a rule other than {section.rule}"
+            tables.append(_latents(title, elsewhere, section, short, collapsed=True))
+        if decoys:
+            title = "Decoys: shared latents that went through the same labelling"
+            tables.append(_latents(title, decoys, section, short, collapsed=True))
+        tables.append(quality_table(section, short))
+        examples = tuple(_example(row) for row in shown if row.examples)[:EXAMPLES_SHOWN]
+        return RenderedSection(
+            "latents",
+            "Latents",
+            _text(section, decoys),
+            tuple(tables),
+            examples=examples,
+            reading=_READING,
         )
-    elsewhere = [r for r in section.latents if r.owner not in _SPECIFIC and not r.decoy]
-    decoys = [row for row in section.latents if row.decoy]
-    if elsewhere:
-        title = f"Specific only under a rule other than {section.rule}"
-        tables.append(_latents(title, elsewhere, section, short, collapsed=True))
-    if decoys:
-        title = "Decoys: shared latents that went through the same labelling"
-        tables.append(_latents(title, decoys, section, short, collapsed=True))
-    tables.append(_quality(section, short))
-    examples = tuple(_example(row) for row in shown if row.examples)[:EXAMPLES_SHOWN]
-    return RenderedSection(
-        "latents",
-        "Latents",
-        _text(section, decoys),
-        tuple(tables),
-        examples=examples,
-        reading=_READING,
-    )
 
 
-def _text(section: LatentsSection, decoys: list[LatentReport]) -> tuple[str, ...]:
+def _text(section: LatentsReport, decoys: list[LatentReport]) -> tuple[str, ...]:
     authors = ", ".join(f"{name} {count:,}" for name, count in section.corpus_authors.items())
     corpus = f"Corpus: {section.n_corpus_tokens:,} tokens; documents by author: {authors}."
     labelled = sum(row.category is not None for row in decoys)
@@ -84,7 +93,7 @@ def _text(section: LatentsSection, decoys: list[LatentReport]) -> tuple[str, ...
     return tuple(text for text in (corpus, _how_run(section), checked) if text)
 
 
-def _how_run(section: LatentsSection) -> str:
+def _how_run(section: LatentsReport) -> str:
     """Say how the activations were made; in full where models differ, and warn of bfloat16."""
     found = section.how_run
     if not found:
@@ -99,75 +108,8 @@ def _how_run(section: LatentsSection) -> str:
     return text
 
 
-def short_names(dictionaries: Sequence[DictionaryReport]) -> dict[str, str]:
-    """Return dictionary_id → its models' roles, with replicate and site where they differ.
-
-    Names that would not be unique stay as they are.
-    """
-    sites = {d.sites for d in dictionaries}
-    replicates = {d.replicate for d in dictionaries}
-    names = {}
-    for d in dictionaries:
-        parts = [" vs ".join(d.roles)]
-        parts += [", ".join(d.sites)] if len(sites) > 1 else []
-        parts += [f"seed {d.replicate}"] if len(replicates) > 1 else []
-        names[d.dictionary_id] = ", ".join(parts) if d.roles else d.dictionary_id
-    unique = len(set(names.values())) == len(names)
-    return names if unique else {name: name for name in names}
-
-
-def _rules(section: LatentsSection, short: Mapping[str, str]) -> ReportTable:
-    owners = [o for o in _SPECIFIC if any(o in _roles(d) for d in section.dictionaries)]
-    rows, tones = [], []
-    for dictionary in section.dictionaries:
-        for rule in dict.fromkeys((*dictionary.thresholds, *dictionary.rules_skipped)):
-            counts = dictionary.counts.get(rule)
-            name = short[dictionary.dictionary_id]
-            if counts is None:
-                reason = dictionary.rules_skipped.get(rule, "not applied")
-                cells = (
-                    rule,
-                    name,
-                    *(ABSENT for _ in owners),
-                    ABSENT,
-                    ABSENT,
-                    f"skipped: {reason}",
-                )
-            else:
-                cells = (
-                    rule,
-                    name,
-                    *(_with_null(dictionary, rule, owner) for owner in owners),
-                    f"{counts.get('shared', 0):,}",
-                    f"{counts.get('undetermined', 0):,}",
-                    _thresholds(dictionary.thresholds.get(rule, {})),
-                )
-            rows.append(cells)
-            tones.append("" if rule == section.rule else "muted")
-    columns = ("rule", "dictionary", *owners, "shared", "undetermined", "thresholds")
-    note = f"Number of latents; the run's rule is {section.rule}. In brackets: in the null run."
-    return ReportTable("All rules side by side", columns, tuple(rows), note, tuple(tones))
-
-
-def _with_null(dictionary: DictionaryReport, rule: str, owner: str) -> str:
-    if owner not in _roles(dictionary):
-        return ABSENT
-    count = f"{dictionary.counts[rule].get(owner, 0):,}"
-    null = (dictionary.null_counts or {}).get(rule)
-    return count if null is None else f"{count} ({null.get(owner, 0):,})"
-
-
-def _roles(dictionary: DictionaryReport) -> set[str]:
-    """Return the owners this dictionary can have: a model it was not trained on is not zero."""
-    return set(dictionary.roles) if dictionary.roles else set(_SPECIFIC)
-
-
-def _thresholds(thresholds: dict[str, float]) -> str:
-    return ", ".join(f"{name} {number(value)}" for name, value in thresholds.items()) or ABSENT
-
-
 def _owner_tables(
-    title: str, rows: list[LatentReport], section: LatentsSection, short: Mapping[str, str]
+    title: str, rows: list[LatentReport], section: LatentsReport, short: Mapping[str, str]
 ) -> list[ReportTable]:
     if not rows:
         return []
@@ -183,7 +125,7 @@ def _owner_tables(
 def _latents(
     title: str,
     rows: list[LatentReport],
-    section: LatentsSection,
+    section: LatentsReport,
     short: Mapping[str, str],
     *,
     collapsed: bool = False,
@@ -215,7 +157,7 @@ def _latents(
 
 def _rules_of(row: LatentReport) -> str:
     """Return the rules that give this latent to a model."""
-    return ", ".join(rule for rule, owner in row.owners.items() if owner in _SPECIFIC) or ABSENT
+    return ", ".join(rule for rule, owner in row.owners.items() if owner in SPECIFIC) or ABSENT
 
 
 def _test(metric: str, score: Estimate | None) -> str:
@@ -224,46 +166,6 @@ def _test(metric: str, score: Estimate | None) -> str:
     name = "" if metric == "auroc" else f"{metric} "
     ends = f"{number(score.lower, 2)} to {number(score.upper, 2)}"
     return f"{name}{number(score.estimate, 2)} ({ends})"
-
-
-def _quality(section: LatentsSection, short: Mapping[str, str]) -> ReportTable:
-    rows = tuple(
-        (
-            short[d.dictionary_id],
-            _by_name(d.fve_delta),
-            number(d.l0, 1),
-            percent(d.dead_fraction, 1),
-            f"{d.n_latents:,}",
-            _by_name(d.fve),
-            f"{d.n_train_tokens:,}",
-            str(d.k),
-            d.learner,
-            number(d.null_adapter_scale, 2),
-            d.dictionary_id,
-        )
-        for d in section.dictionaries
-    )
-    columns = (
-        "dictionary",
-        "FVE of the difference",
-        "L0",
-        "dead",
-        "latents",
-        "FVE",
-        "train tokens",
-        "k",
-        "learner",
-        "null scale",
-        "id",
-    )
-    return ReportTable("Dictionaries", columns, rows)
-
-
-def _by_name(found: Mapping[str, float]) -> str:
-    """Return one number as it is, several with their names."""
-    if len(found) == 1:
-        return number(next(iter(found.values())))
-    return ", ".join(f"{name.replace('|', ' − ')} {number(v)}" for name, v in found.items())
 
 
 def _example(row: LatentReport) -> ExampleGroup:

@@ -6,48 +6,53 @@ from modeldiff_harness.artifacts import ComparabilityCheck, ModelIdentity, Repor
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.report.wording import short_digest
 
-__all__ = ["render"]
+__all__ = ["ModelsSection"]
 
 _TONES = {"ok": "", "warning": "bad", "refused": "bad", "latents_refused": "bad"}
 
 
-def render(report: Report) -> RenderedSection:
-    """Return identities and preflight checks; checks that need a look stand open."""
-    pair = report.pair
-    roles = (
-        ("baseline", pair.baseline),
-        ("candidate", pair.candidate),
-        ("base", pair.base),
-        ("null twin", pair.null_twin),
-    )
-    rows = tuple(_row(role, identity) for role, identity in roles if identity is not None)
-    columns = (
-        "role",
-        "model",
-        "weights",
-        "adapter",
-        "dtype",
-        "template",
-        "tokenizer",
-        "architecture",
-        "source",
-    )
-    remarkable = tuple(c for c in report.comparability if c.status not in ("ok", "skipped"))
-    quiet = tuple(c for c in report.comparability if c.status in ("ok", "skipped"))
-    tables = [
-        ReportTable(
-            "Identity",
-            columns,
-            rows,
-            "Digests are shortened; report.json has all. Architecture: blocks × width.",
+class ModelsSection:
+    """Identities and preflight checks."""
+
+    name, order = "models", 200
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return identities and preflight checks; checks that need a look stand open."""
+        pair = report.pair
+        roles = (
+            ("baseline", pair.baseline),
+            ("candidate", pair.candidate),
+            ("base", pair.base),
+            ("null twin", pair.null_twin),
         )
-    ]
-    if remarkable:
-        tables.append(_checks("Preflight: needs a look", remarkable))
-    if quiet:
-        tables.append(_checks("Preflight: in order or skipped", quiet, collapsed=True))
-    text = "Every delta in this report is candidate − baseline."
-    return RenderedSection("models", "Models", (text,), tuple(tables))
+        rows = tuple(_row(role, identity) for role, identity in roles if identity is not None)
+        columns = (
+            "role",
+            "model",
+            "weights",
+            "adapter",
+            "dtype",
+            "template",
+            "tokenizer",
+            "architecture",
+            "source",
+        )
+        remarkable = tuple(c for c in report.comparability if c.status not in ("ok", "skipped"))
+        quiet = tuple(c for c in report.comparability if c.status in ("ok", "skipped"))
+        tables = [
+            ReportTable(
+                "Identity",
+                columns,
+                rows,
+                "Digests are shortened; report.json has all. Architecture: blocks × width.",
+            )
+        ]
+        if remarkable:
+            tables.append(_checks("Preflight: needs a look", remarkable))
+        if quiet:
+            tables.append(_checks("Preflight: in order or skipped", quiet, collapsed=True))
+        text = "Every delta in this report is candidate − baseline."
+        return RenderedSection("models", "Models", (text,), tuple(tables))
 
 
 def _row(role: str, identity: ModelIdentity) -> tuple[str, ...]:

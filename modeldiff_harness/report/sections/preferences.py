@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modeldiff_harness.artifacts import Estimate, PreferencesSection, Report
+from modeldiff_harness.artifacts import Estimate, PreferenceDeltas, Report
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.preferences.flags import describe_flag
 from modeldiff_harness.report.figures import preference_bar
@@ -17,7 +17,7 @@ from modeldiff_harness.report.wording import (
     with_interval,
 )
 
-__all__ = ["render", "render_preferences"]
+__all__ = ["PreferencesSection", "render_preferences"]
 
 _CHOICES = {
     "both_bad_dropped": "votes that both are bad dropped",
@@ -27,28 +27,32 @@ _CHOICES = {
 }
 
 
-def render(report: Report) -> RenderedSection:
-    """Return the split in Elo, the style features, the capabilities and the flags."""
-    return render_preferences(report.preferences, "Preferences")
+class PreferencesSection:
+    """Raw = substance + style + dispersion, in Elo."""
+
+    name, order = "preferences", 400
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return the split in Elo, the style features, the capabilities and the flags."""
+        arm, title = report.preferences, "Preferences"
+        if arm.deltas is None:
+            return RenderedSection("preferences", title, (f"Not measured: {ended(arm.reason)}",))
+        return render_preferences(arm.deltas, title)
 
 
-def render_preferences(section: PreferencesSection, title: str) -> RenderedSection:
+def render_preferences(deltas: PreferenceDeltas, title: str) -> RenderedSection:
     """Return the section of one pair's preferences under `title`."""
-    if section.status != "measured":
-        text = (f"Not measured: {ended(section.reason)}",)
-        return RenderedSection("preferences", title, text)
-    tables = [_split(section)]
-    if section.style_effects:
-        tables.append(_features(section))
-    if section.categories:
-        tables.append(_categories(section))
-    if section.sensitivity:
-        tables.append(_sensitivity(section))
-    if section.dropped:
-        dropped = tuple((reason, f"{n:,}") for reason, n in sorted(section.dropped.items()))
+    tables = [_split(deltas)]
+    if deltas.style_effects:
+        tables.append(_features(deltas))
+    if deltas.categories:
+        tables.append(_categories(deltas))
+    if deltas.sensitivity:
+        tables.append(_sensitivity(deltas))
+    if deltas.dropped:
+        dropped = tuple((reason, f"{n:,}") for reason, n in sorted(deltas.dropped.items()))
         tables.append(ReportTable("Rows not used", ("reason", "rows"), dropped, collapsed=True))
-    bar = preference_bar(section)
-    features = section.feature_set or "none measured"
+    features = deltas.feature_set
     reading = (
         f"Raw is the preference as judged. Style is what the measured style differences "
         f"({features}) would give by themselves, substance what is left at equal measured style, "
@@ -57,43 +61,38 @@ def render_preferences(section: PreferencesSection, title: str) -> RenderedSecti
     return RenderedSection(
         "preferences",
         title,
-        _text(section),
+        _text(deltas),
         tuple(tables),
-        (bar,) if bar else (),
+        (preference_bar(deltas),),
         reading=(reading,),
     )
 
 
-def _text(section: PreferencesSection) -> tuple[str, ...]:
-    among = ""
-    if section.n_models > 2:
-        among = f" of {section.n_models} models, {section.n_direct:,} between these two,"
+def _text(deltas: PreferenceDeltas) -> tuple[str, ...]:
+    among, win = "", deltas.win_rate
+    if deltas.n_models > 2:
+        among = f" of {deltas.n_models} models, {deltas.n_direct:,} between these two,"
     facts = (
-        f"{section.n_battles:,} comparisons{among} on {section.n_prompts:,} prompts by judge "
-        f"{section.judge} ({section.judge_kind}); ties {percent(section.tie_rate)}; "
-        f"{section.n_invalid:,} verdicts missing."
+        f"{deltas.n_battles:,} comparisons{among} on {deltas.n_prompts:,} prompts by judge "
+        f"{deltas.judge} ({deltas.judge_kind}); ties {percent(deltas.tie_rate)}; "
+        f"{deltas.n_invalid:,} verdicts missing. The candidate wins {percent(win.estimate, 1)} "
+        f"({percent(win.lower, 1)} to {percent(win.upper, 1)}), ties half."
     )
-    if section.win_rate is not None:
-        win = section.win_rate
-        facts += (
-            f" The candidate wins {percent(win.estimate, 1)} "
-            f"({percent(win.lower, 1)} to {percent(win.upper, 1)}), ties half."
-        )
-    if section.position_elo is not None:
-        facts += f" Being shown first is worth {with_interval(section.position_elo)} Elo."
-    if section.dropped:
-        facts += f" {sum(section.dropped.values()):,} rows were not used."
-    flags = [f"Note: {ended(describe_flag(flag))}" for flag in section.flags]
-    gate = "" if section.gateable else "Not gateable."
-    return tuple(text for text in (section.sentence, facts, *flags, gate) if text)
+    if deltas.position_elo is not None:
+        facts += f" Being shown first is worth {with_interval(deltas.position_elo)} Elo."
+    if deltas.dropped:
+        facts += f" {sum(deltas.dropped.values()):,} rows were not used."
+    flags = [f"Note: {ended(describe_flag(flag))}" for flag in deltas.flags]
+    gate = "" if deltas.gateable else "Not gateable."
+    return tuple(text for text in (deltas.sentence, facts, *flags, gate) if text)
 
 
-def _split(section: PreferencesSection) -> ReportTable:
+def _split(deltas: PreferenceDeltas) -> ReportTable:
     parts = (
-        ("raw", section.raw_elo, section.raw_points),
-        ("substance", section.substance_elo, section.substance_points),
-        ("style", section.style_elo, section.style_points),
-        ("dispersion", section.dispersion_elo, section.dispersion_points),
+        ("raw", deltas.raw_elo, deltas.raw_points),
+        ("substance", deltas.substance_elo, deltas.substance_points),
+        ("style", deltas.style_elo, deltas.style_points),
+        ("dispersion", deltas.dispersion_elo, deltas.dispersion_points),
     )
     rows = tuple(
         (name, signed(part.estimate, 0), interval(part.lower, part.upper, 0), _points(points))
@@ -110,14 +109,14 @@ def _points(part: Estimate | None) -> str:
     return "" if part is None else with_interval(part, 1)
 
 
-def _sensitivity(section: PreferencesSection) -> ReportTable:
+def _sensitivity(deltas: PreferenceDeltas) -> ReportTable:
     rows = tuple(
         (
             _CHOICES.get(name, name.replace("_", " ")),
             with_interval(raw),
-            with_interval(section.sensitivity_substance.get(name)),
+            with_interval(deltas.sensitivity_substance.get(name)),
         )
-        for name, raw in sorted(section.sensitivity.items())
+        for name, raw in sorted(deltas.sensitivity.items())
     )
     columns = ("choice", "raw Elo", "substance Elo")
     return ReportTable("Under other choices", columns, rows, collapsed=True)
@@ -129,7 +128,7 @@ def _tone(part: Estimate | None) -> str:
     return "good" if part.lower > 0 else "bad" if part.upper < 0 else ""
 
 
-def _features(section: PreferencesSection) -> ReportTable:
+def _features(deltas: PreferenceDeltas) -> ReportTable:
     rows = tuple(
         (
             effect.feature,
@@ -140,7 +139,7 @@ def _features(section: PreferencesSection) -> ReportTable:
             signed(effect.per_unit, 3),
             number(effect.vif, 1),
         )
-        for effect in section.style_effects
+        for effect in deltas.style_effects
     )
     columns = (
         "style feature",
@@ -155,9 +154,9 @@ def _features(section: PreferencesSection) -> ReportTable:
     return ReportTable("Style by feature", columns, rows, note, collapsed=True)
 
 
-def _categories(section: PreferencesSection) -> ReportTable:
+def _categories(deltas: PreferenceDeltas) -> ReportTable:
     rows, tones = [], []
-    for row in section.categories:
+    for row in deltas.categories:
         best = row.substance_elo or row.raw_elo
         rows.append(
             (
@@ -172,10 +171,10 @@ def _categories(section: PreferencesSection) -> ReportTable:
         tones.append("muted" if row.few else _tone(best))
     columns = ("capability", "substance Elo", "raw Elo", "prompts", "q", "ties")
     note = "Grey: fewer than 100 prompts. Rows may overlap and do not add up."
-    if section.n_models > 2:
+    if deltas.n_models > 2:
         note += " Of the battles between these two, with the style effects of all."
-    if section.heterogeneity_p is not None:
+    if deltas.heterogeneity_p is not None:
         # The one test of all rows comes before any single row.
-        alike = f"Test that all rows are alike: p = {number(section.heterogeneity_p)}. "
-        note = (alike if section.heterogeneity_p < 0.05 else f"{alike}No row stands out. ") + note
+        alike = f"Test that all rows are alike: p = {number(deltas.heterogeneity_p)}. "
+        note = (alike if deltas.heterogeneity_p < 0.05 else f"{alike}No row stands out. ") + note
     return ReportTable("By capability", columns, tuple(rows), note, tuple(tones))

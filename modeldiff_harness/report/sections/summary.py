@@ -6,18 +6,23 @@ from modeldiff_harness.artifacts import Report
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.report.wording import capability_title
 
-__all__ = ["render", "stamp"]
+__all__ = ["SummarySection", "stamp"]
 
 
-def render(report: Report) -> RenderedSection:
-    """Return the stamp, the sentences, the conflicts and the state of the three arms."""
-    paragraphs = [stamp(report), *report.summary, _conflicts(report)]
-    return RenderedSection(
-        key="summary",
-        title="Summary",
-        paragraphs=tuple(text for text in paragraphs if text),
-        tables=(_arms(report),),
-    )
+class SummarySection:
+    """What a reviewer reads first: stamp, sentences, conflicts, the state of the arms."""
+
+    name, order = "summary", 100
+
+    def render(self, report: Report) -> RenderedSection:
+        """Return the stamp, the sentences, the conflicts and the state of the three arms."""
+        paragraphs = [stamp(report), *report.summary, _conflicts(report)]
+        return RenderedSection(
+            key="summary",
+            title="Summary",
+            paragraphs=tuple(text for text in paragraphs if text),
+            tables=(_arms(report),),
+        )
 
 
 def stamp(report: Report) -> str:
@@ -40,6 +45,7 @@ def _conflicts(report: Report) -> str:
 
 def _arms(report: Report) -> ReportTable:
     benchmarks, preferences, latents = report.benchmarks, report.preferences, report.latents
+    deltas = preferences.deltas
     tasks = len({row.task for row in benchmarks.rows})
     rows = (
         (
@@ -52,9 +58,9 @@ def _arms(report: Report) -> ReportTable:
         (
             "Preferences",
             preferences.status,
-            f"{preferences.n_prompts:,} prompts, judge {preferences.judge} "
-            f"({preferences.judge_kind})" + ("" if preferences.gateable else ", not gateable")
-            if preferences.status == "measured"
+            f"{deltas.n_prompts:,} prompts, judge {deltas.judge} ({deltas.judge_kind})"
+            + ("" if deltas.gateable else ", not gateable")
+            if deltas is not None
             else preferences.reason,
         ),
         (

@@ -7,31 +7,27 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import fdtrc
 
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.stats.clusters import ClusterLabels, clustered_covariance
+from modeldiff_harness.stats.clusters import clustered_covariance
 from modeldiff_harness.stats.estimates import (
     Estimate,
     Floats,
     Ints,
     Undetermined,
-    check_confidence,
     two_sided_p,
 )
-from modeldiff_harness.stats.logit import fit_grouped_logit
 from modeldiff_harness.stats.multiplicity import benjamini_hochberg
-from modeldiff_harness.stats.pairfit.diagnostics import condition_number, separation_flags
-from modeldiff_harness.stats.pairfit.fit import T_BELOW_CLUSTERS, one_sided_raw
+from modeldiff_harness.stats.pairfit.fit import degrees_of_freedom, one_sided_raw
 from modeldiff_harness.stats.pairfit.parts import (
     ControlledParts,
     RawParts,
-    controlled_parts,
+    fit_controlled,
     raw_parts,
     scaled_estimate,
 )
-from modeldiff_harness.stats.pairfit.rows import PairRows, pair_design, pair_rows
+from modeldiff_harness.stats.pairfit.rows import DEFAULT_OPTIONS, FitOptions, PairRows
 from modeldiff_harness.stats.power import ELO_PER_LOGIT
 
 FEWEST_PROMPTS = 100
@@ -55,10 +51,6 @@ class CategoryFit:
     """None with a single cluster."""
     substance_elo: Estimate | None
     """None when style is not controlled or the category is one-sided."""
-    style_elo: Estimate | None
-    """Shared style effects times the category's own mean difference."""
-    dispersion_elo: Estimate | None
-    """raw - substance - style."""
     p_value: float | None
     """Two-sided p of no preference: substance, or raw when style is not controlled."""
     q_value: float | None
@@ -93,109 +85,63 @@ class _Joint:
 
 
 def fit_categories(
-    outcomes: npt.ArrayLike,
-    categories: Sequence[Sequence[str]],
-    style: npt.ArrayLike | None = None,
-    *,
-    feature_names: Sequence[str] | None = None,
-    clusters: ClusterLabels | None = None,
-    position: npt.ArrayLike | None = None,
-    weights: npt.ArrayLike | None = None,
-    style_coefficients: npt.ArrayLike | None = None,
-    ridge: float = 1.0,
-    confidence: float = 0.95,
+    rows: PairRows, categories: Sequence[Sequence[str]], options: FitOptions = DEFAULT_OPTIONS
 ) -> CategoryFits | Undetermined:
     """One fit with shared style slopes and an intercept per category.
 
-    `categories[i]`: the categories of battle i, none or several; a battle in two counts in both,
-    and the clustered covariance knows it. Other arguments as in `pairfit.fit_pair`. Returns
-    `Undetermined` when no battle has a category or there is one cluster.
+    `categories[i]`: the categories of row i, none or several; a battle in two counts in both,
+    and the clustered covariance knows it. Returns `Undetermined` when no battle has a category or
+    there is one cluster.
     """
-    check_confidence(confidence)
-    if len(categories) != len(np.asarray(outcomes)):
-        raise UsageError(f"{len(categories)} category lists for {len(np.asarray(outcomes))} rows")
+    if len(categories) != len(rows.y_N):
+        raise UsageError(f"{len(categories)} category lists for {len(rows.y_N)} rows")
     names = sorted({name for row in categories for name in row})
     number = {name: j for j, name in enumerate(names)}
     cells = [(i, number[name]) for i, row in enumerate(categories) for name in sorted(set(row))]
     if not cells:
         return Undetermined("no battle has a category", 0)
-    given = np.ones(len(categories)) if weights is None else np.asarray(weights, np.float64)
-    cells = [(i, j) for i, j in cells if given[i] > 0.0]
-    whole = pair_rows(
-        outcomes, style, feature_names, clusters, position, None, None, style_coefficients
-    )
-    whole = replace(whole, weight_N=given)
-    picked = np.array([i for i, _ in cells], dtype=np.int64)
-    group = np.array([j for _, j in cells], dtype=np.int64)
-    rows = whole.take(picked)
-    if rows.n_clusters < 2:
-        return Undetermined("one cluster of battles has no variance", rows.n_clusters)
-    joint, flags = _joint_fit(rows, group, len(names), ridge)
-    fits = [_category(rows, group, j, name, joint, confidence) for j, name in enumerate(names)]
+    member = rows.take(np.array([i for i, _ in cells], dtype=np.int64))
+    group_N = np.array([j for _, j in cells], dtype=np.int64)
+    if member.n_clusters < 2:
+        return Undetermined("one cluster of battles has no variance", member.n_clusters)
+    joint, flags = _joint_fit(member, group_N, len(names), options)
+    fits = [
+        _category(member.take(group_N == j), j, name, joint, options.confidence)
+        for j, name in enumerate(names)
+    ]
     tested: Literal["substance", "raw"] = "substance" if joint and joint.parts else "raw"
-    return CategoryFits(_with_q(fits), tested, _heterogeneity(rows, group, joint), tuple(flags))
+    return CategoryFits(_with_q(fits), tested, _heterogeneity(member, group_N, joint), flags)
 
 
 def _joint_fit(
-    rows: PairRows, group_N: Ints, n_groups: int, ridge: float
-) -> tuple[_Joint | None, list[str]]:
+    rows: PairRows, group_N: Ints, n_groups: int, options: FitOptions
+) -> tuple[_Joint | None, tuple[str, ...]]:
     """The fit of all categories that have both wins and losses."""
     rates = raw_parts(rows, group_N, n_groups).win_rate_J
     usable = np.flatnonzero((rates > 0.0) & (rates < 1.0))
     if len(usable) == 0:
-        return None, ["one_sided_categories"]
+        return None, ("one_sided_categories",)
     column_of = {int(j): column for column, j in enumerate(usable)}
     kept = np.isin(group_N, usable)
     # Clusters keep their numbers, so that influences of all categories share one axis.
     part = replace(rows.take(kept), cluster_N=rows.cluster_N[kept], n_clusters=rows.n_clusters)
     groups = np.array([column_of[int(j)] for j in group_N[kept]], dtype=np.int64)
     raw = raw_parts(part, groups, len(usable))
-    if not rows.has_style:
-        return _Joint(part, groups, column_of, raw, None), ["style_control_not_available"]
-    design = pair_design(part, ridge)
-    if len(np.unique(part.cluster_N)) <= design.x_NP.shape[1] + len(usable) + 1:
-        return _Joint(part, groups, column_of, raw, None), ["too_few_clusters"]
-    fit = fit_grouped_logit(
-        part.y_N,
-        design.x_NP,
-        part.weight_N,
-        groups,
-        len(usable),
-        design.penalty_P,
-        design.offset_N,
-    )
-    information_N = part.weight_N * fit.probability_N * (1.0 - fit.probability_N)
-    refused = separation_flags(
-        fit.slope_K,
-        fit.probability_N,
-        part.weight_N,
-        condition_number(design.x_NP, information_N),
-        fit.converged,
-    )
-    if refused:
-        return _Joint(part, groups, column_of, raw, None), list(refused)
-    parts = controlled_parts(part, design, fit, groups, len(usable))
-    return _Joint(part, groups, column_of, raw, parts), []
+    controlled, refused = fit_controlled(part, groups, len(usable), options)
+    parts = None if controlled is None else controlled.parts
+    return _Joint(part, groups, column_of, raw, parts), refused
 
 
 def _category(
-    rows: PairRows,
-    group_N: Ints,
-    j: int,
-    name: str,
-    joint: _Joint | None,
-    confidence: float,
+    own: PairRows, j: int, name: str, joint: _Joint | None, confidence: float
 ) -> CategoryFit:
-    own = rows.take(group_N == j)
     base = CategoryFit(
         name=name,
         n_battles=len(own.y_N),
         n_prompts=own.n_clusters,
-        tie_rate=float(own.weight_N @ (own.y_N == 0.5) / own.weight_N.sum()),
+        tie_rate=own.tie_rate,
         raw_elo=None,
         substance_elo=None,
-        style_elo=None,
-        dispersion_elo=None,
         p_value=None,
         q_value=None,
         few_prompts=own.n_clusters < FEWEST_PROMPTS,
@@ -203,7 +149,7 @@ def _category(
     )
     if own.n_clusters < 2:
         return replace(base, flags=("one_cluster",))
-    df = float(own.n_clusters - 1) if own.n_clusters < T_BELOW_CLUSTERS else None
+    df = degrees_of_freedom(own.n_clusters)
     if joint is None or j not in joint.column_of:
         raw_elo, _ = one_sided_raw(own, confidence, df)
         flag = "all_wins" if own.y_N.max() == 1.0 else "all_losses"
@@ -218,22 +164,13 @@ def _category(
             ELO_PER_LOGIT, float(value), influence_C * factor**0.5, confidence, df
         )
 
-    raw, raw_C = float(joint.raw.log_odds_J[column]), joint.raw.log_odds_CJ[:, column]
-    raw_elo = elo(raw, raw_C)
-    if joint.parts is None:
-        p = two_sided_p(raw_elo.estimate, raw_elo.se or 0.0, df)
-        return replace(base, raw_elo=raw_elo, p_value=p)
-    s, s_C = float(joint.parts.substance_J[column]), joint.parts.substance_CJ[:, column]
-    style, style_C = float(joint.parts.style_J[column]), joint.parts.style_CJ[:, column]
-    substance_elo = elo(s, s_C)
-    return replace(
-        base,
-        raw_elo=raw_elo,
-        substance_elo=substance_elo,
-        style_elo=elo(style, style_C),
-        dispersion_elo=elo(raw - s - style, raw_C - s_C - style_C),
-        p_value=two_sided_p(substance_elo.estimate, substance_elo.se or 0.0, df),
-    )
+    tested = raw_elo = elo(joint.raw.log_odds_J[column], joint.raw.log_odds_CJ[:, column])
+    substance_elo = None
+    if joint.parts is not None:
+        influence_C = joint.parts.substance_CJ[:, column]
+        tested = substance_elo = elo(joint.parts.substance_J[column], influence_C)
+    p = two_sided_p(tested.estimate, tested.se or 0.0, df)
+    return replace(base, raw_elo=raw_elo, substance_elo=substance_elo, p_value=p)
 
 
 def _heterogeneity(rows: PairRows, group_N: Ints, joint: _Joint | None) -> float | Undetermined:

@@ -3,20 +3,25 @@
 Dispersion is quadratic in the style effects, so its estimate is biased and skewed, and its standard
 error moves with it: an interval of influence functions covers about 90 % with 100 clusters.  The
 percentiles of a cluster bootstrap, moved back by the bootstrap's own bias, cover 95 % and up to
-99 % with many weak features (`tests/stats/test_pairfit_coverage.py`).  Every draw is refitted by
+99 % with many weak features (`tests/stats/pairfit/test_coverage.py`).  Every draw is refitted by
 two Newton steps from the fit of all rows, all draws at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit, logit
 
 from modeldiff_harness.stats.estimates import Estimate, Floats, Ints
 from modeldiff_harness.stats.logit import LogitFit
-from modeldiff_harness.stats.pairfit.parts import ControlledParts, RawParts
+from modeldiff_harness.stats.pairfit.parts import (
+    ControlledFit,
+    ControlledParts,
+    PartEstimates,
+    RawParts,
+)
 from modeldiff_harness.stats.pairfit.rows import Design, PairRows
 from modeldiff_harness.stats.power import ELO_PER_LOGIT
 
@@ -41,17 +46,18 @@ class DispersionDraws:
     elo_R: Floats
     points_R: Floats
 
-    def elo(self, estimate: float, confidence: float) -> Estimate:
-        """The percentile interval in Elo around `estimate`."""
-        return _percentiles(self.elo_R, estimate, confidence)
-
-    def points(self, estimate: float, confidence: float) -> Estimate:
-        """The percentile interval in win-rate points around `estimate`."""
-        return _percentiles(self.points_R, estimate, confidence)
+    def into(
+        self, elo: PartEstimates, points: PartEstimates, confidence: float
+    ) -> tuple[PartEstimates, PartEstimates]:
+        """The parts with percentile intervals of dispersion."""
+        return (
+            _with_percentiles(elo, self.elo_R, confidence),
+            _with_percentiles(points, self.points_R, confidence),
+        )
 
 
 def resample_dispersion(
-    rows: PairRows, design: Design, fit: LogitFit, raw: RawParts, parts: ControlledParts
+    rows: PairRows, controlled: ControlledFit, raw: RawParts
 ) -> DispersionDraws | None:
     """Draw whole clusters; None where the influence functions are to be used.
 
@@ -62,9 +68,10 @@ def resample_dispersion(
     n_clusters, n_rows = rows.n_clusters, len(rows.y_N)
     if not _FEWEST_CLUSTERS <= n_clusters < BELOW_CLUSTERS or n_rows > _MOST_ROWS:
         return None
+    design, fit = controlled.design, controlled.logit
     rng = np.random.default_rng(_SEED)
     share_C = np.full(n_clusters, 1.0 / n_clusters)
-    counts_RC = rng.multinomial(n_clusters, share_C, size=_DRAWS)[:, _place(raw, parts)]
+    counts_RC = rng.multinomial(n_clusters, share_C, size=_DRAWS)[:, _place(raw, controlled.parts)]
     step = max(1, _CHUNK_CELLS // (n_rows * (design.x_NP.shape[1] + 1)))
     drawn = [
         _refitted(rows, design, fit, counts_RC[start : start + step].astype(np.float64))
@@ -122,13 +129,17 @@ def _refitted(
     return np.where(failed_R, np.nan, elo_R), np.where(failed_R, np.nan, points_R)
 
 
-def _percentiles(draws_R: Floats, estimate: float, confidence: float) -> Estimate:
-    tail = (1.0 - confidence) / 2.0
+def _with_percentiles(parts: PartEstimates, draws_R: Floats, confidence: float) -> PartEstimates:
+    if parts.dispersion is None:
+        return parts
+    estimate, tail = parts.dispersion.estimate, (1.0 - confidence) / 2.0
     lower, upper = np.quantile(draws_R, [tail, 1.0 - tail]) - (draws_R.mean() - estimate)
     # The estimate of the rows themselves always lies inside.
-    return Estimate(
+    resampled = Estimate(
         estimate,
         float(min(lower, estimate)),
         float(max(upper, estimate)),
         float(draws_R.std(ddof=1)),
+        method="bootstrap",
     )
+    return replace(parts, dispersion=resampled)

@@ -15,39 +15,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from modeldiff_harness.errors import UsageError
-from modeldiff_harness.stats.clusters import ClusterLabels
-from modeldiff_harness.stats.estimates import (
-    Estimate,
-    Floats,
-    Undetermined,
-    check_confidence,
-    wald,
-)
-from modeldiff_harness.stats.logit import fit_grouped_logit
+from modeldiff_harness.stats.estimates import Bools, Estimate, Floats, Undetermined, wald
 from modeldiff_harness.stats.pairfit.diagnostics import (
     FeatureDiagnostics,
-    condition_number,
     feature_diagnostics,
-    separation_flags,
 )
 from modeldiff_harness.stats.pairfit.dispersion import resample_dispersion
 from modeldiff_harness.stats.pairfit.parts import (
     PartEstimates,
     RawParts,
-    controlled_parts,
     elo_parts,
     feature_influence,
+    fit_controlled,
     point_parts,
     raw_parts,
     scaled_estimate,
 )
-from modeldiff_harness.stats.pairfit.rows import PairRows, orient, pair_design, pair_rows
+from modeldiff_harness.stats.pairfit.rows import (
+    DEFAULT_OPTIONS,
+    FitOptions,
+    PairRows,
+    rms_style,
+)
 from modeldiff_harness.stats.power import ELO_PER_LOGIT
 
-__all__ = ["PairFit", "Sensitivity", "StyleFeature", "fit_pair", "fit_rows", "orient"]
+__all__ = ["PairFit", "StyleFeature", "fit_pair", "fit_without_ties_or_bad"]
 
 T_BELOW_CLUSTERS = 50
 """Fewer clusters than this use Student's t."""
@@ -75,25 +68,13 @@ class StyleFeature:
 
 
 @dataclass(frozen=True)
-class Sensitivity:
-    """The same fit under another choice."""
-
-    name: str
-    """What was changed, such as `ties_dropped`."""
-    n_battles: int
-    """Battles left."""
-    fit: PairFit | Undetermined
-    """The fit without sensitivity rows of its own."""
-
-
-@dataclass(frozen=True)
 class PairFit:
     """The preference for the candidate over the baseline in parts, with intervals.
 
     The parts other than raw are None when style control is unavailable or refused; `flags` says
     why. Elo = 173.72 x log-odds; points are win-rate percentage points, where style is the step
     from equal style to the mean difference. Dispersion is quadratic in the style effects: from 20
-    to 499 clusters its interval is a cluster bootstrap's (`pairfit_dispersion`).
+    to 499 clusters its interval is a cluster bootstrap's (`pairfit.dispersion`).
     """
 
     n_battles: int
@@ -104,124 +85,89 @@ class PairFit:
     """Weighted mean outcome, ties as a half."""
     tie_rate: float
     """Weighted share of outcomes of exactly a half."""
-    confidence: float
-    """Level of all intervals."""
     df: float | None
     """C - 1 when there are fewer than 50 clusters, else None (normal)."""
-    raw_elo: Estimate
-    """173.72·logit(mean y)."""
-    substance_elo: Estimate | None
-    """173.72·s: preference at equal measured style, not true quality."""
-    style_elo: Estimate | None
-    """173.72·g·(mean z)."""
-    dispersion_elo: Estimate | None
-    """raw - substance - style."""
-    raw_points: Estimate
-    """100·(mean y - ½)."""
-    substance_points: Estimate | None
-    """100·(σ(s) - ½)."""
-    style_points: Estimate | None
-    """100·(σ(s + g·mean z) - σ(s))."""
-    dispersion_points: Estimate | None
-    """What is left of raw."""
+    elo: PartEstimates
+    """173.72 x: logit(mean y); s, the preference at equal measured style, not true quality;
+    g·(mean z); what is left of raw."""
+    points: PartEstimates
+    """100 x: mean y - ½; σ(s) - ½; σ(s + g·mean z) - σ(s); what is left of raw."""
     position_elo: Estimate | None
     """Gain of the answer shown first over a neutral position; None without a position term."""
     features: tuple[StyleFeature, ...]
     """In the order of the columns."""
     flags: tuple[str, ...]
     """Such as `separation`, `all_wins`, `no_overlap:tokens`, `collinear:bold`."""
-    sensitivity: tuple[Sensitivity, ...] = ()
-    """The fit without ties, and without both-bad votes where they were marked."""
 
     @property
     def style_controlled(self) -> bool:
         """Whether the parts are reported."""
-        return self.substance_elo is not None
+        return self.elo.substance is not None
 
 
-def fit_pair(
-    outcomes: npt.ArrayLike,
-    style: npt.ArrayLike | None = None,
-    *,
-    feature_names: Sequence[str] | None = None,
-    clusters: ClusterLabels | None = None,
-    position: npt.ArrayLike | None = None,
-    weights: npt.ArrayLike | None = None,
-    both_bad: npt.ArrayLike | None = None,
-    style_coefficients: npt.ArrayLike | None = None,
-    ridge: float = 1.0,
-    confidence: float = 0.95,
-    sensitivity: bool = True,
-) -> PairFit | Undetermined:
-    """Fit the pair, candidate - baseline.
+def fit_pair(rows: PairRows, options: FitOptions = DEFAULT_OPTIONS) -> PairFit | Undetermined:
+    """Fit the pair from rows that are oriented candidate - baseline.
 
-    `outcomes` (N,): 1 the candidate preferred, 0 the baseline, ½ a tie (any value in [0, 1]).
-    `style` (N, K): normalised style differences z; None for raw only. `clusters` (N,): prompt or
-    conversation. `position` (N,): +1 candidate shown first, -1 second, 0 unknown; None for no
-    position term. `weights` (N,): rescaled to mean 1. `both_bad` (N,) bool: ties that a
-    sensitivity row drops apart. `style_coefficients` (K,): fixed log-odds per unit of unscaled
-    z, in place of fitting them. `ridge`: 0 to 1, on the summed loss, on scaled g only.
-
-    Returns `Undetermined` without battles or with one cluster. Raises `UsageError` for shapes
-    that differ, outcomes outside [0, 1] or values that are not finite.
+    Returns `Undetermined` without battles or with one cluster.
     """
-    check_confidence(confidence)
-    if not 0.0 <= ridge <= 1.0:
-        raise UsageError(f"ridge is {ridge}; more than 1 on the summed loss shrinks style away")
-    rows = pair_rows(
-        outcomes, style, feature_names, clusters, position, weights, both_bad, style_coefficients
-    )
-    return fit_rows(rows, ridge, confidence, sensitivity)
-
-
-def fit_rows(
-    rows: PairRows, ridge: float, confidence: float, sensitivity: bool
-) -> PairFit | Undetermined:
-    """`fit_pair` on checked rows."""
     if len(rows.y_N) == 0:
         return Undetermined("no battles", 0)
     if rows.n_clusters < 2:
         return Undetermined("one cluster of battles has no variance", rows.n_clusters)
-    df = float(rows.n_clusters - 1) if rows.n_clusters < T_BELOW_CLUSTERS else None
+    df = degrees_of_freedom(rows.n_clusters)
     # Summed alike above and below, a clean sweep is exactly 0 or 1.
     win_rate = float((rows.weight_N * rows.y_N).sum() / rows.weight_N.sum())
     flags = ["few_clusters"] if df is not None else []
-    parts: _Parts | None = None
+    controlled: _Controlled | None = None
     if win_rate in (0.0, 1.0):
         flags.append("all_wins" if win_rate == 1.0 else "all_losses")
-        raw_elo, raw_points = one_sided_raw(rows, confidence, df)
+        raw_elo, raw_points = one_sided_raw(rows, options.confidence, df)
+        elo, points = PartEstimates(raw_elo), PartEstimates(raw_points)
     else:
-        one_group = np.zeros(len(rows.y_N), np.int64)
-        raw = raw_parts(rows, one_group, 1)
-        raw_elo = scaled_estimate(
-            ELO_PER_LOGIT, float(raw.log_odds_J[0]), raw.log_odds_CJ[:, 0], confidence, df
-        )
-        raw_points = scaled_estimate(100.0, win_rate - 0.5, raw.win_rate_CJ[:, 0], confidence, df)
-        parts, refused = _controlled(rows, raw, ridge, confidence, df)
+        raw = raw_parts(rows, np.zeros(len(rows.y_N), np.int64), 1)
+        controlled, refused = _controlled(rows, raw, options, df)
         flags += refused
+        elo, points = (
+            (controlled.elo, controlled.points)
+            if controlled
+            else _raw_only(raw, options.confidence, df)
+        )
     diagnostics = feature_diagnostics(rows.z_NK, rows.weight_N)
-    flags += _row_flags(rows, diagnostics)
-    elo, points = (parts.elo, parts.points) if parts else (None, None)
     return PairFit(
         n_battles=len(rows.y_N),
         n_clusters=rows.n_clusters,
         win_rate=win_rate,
-        tie_rate=float(rows.weight_N @ (rows.y_N == 0.5) / rows.weight_N.sum()),
-        confidence=confidence,
+        tie_rate=rows.tie_rate,
         df=df,
-        raw_elo=raw_elo,
-        substance_elo=elo.substance if elo else None,
-        style_elo=elo.style if elo else None,
-        dispersion_elo=elo.dispersion if elo else None,
-        raw_points=raw_points,
-        substance_points=points.substance if points else None,
-        style_points=points.style if points else None,
-        dispersion_points=points.dispersion if points else None,
-        position_elo=parts.position_elo if parts else None,
-        features=_features(rows, diagnostics, parts, confidence, df),
-        flags=tuple(flags),
-        sensitivity=_sensitivity(rows, ridge, confidence) if sensitivity else (),
+        elo=elo,
+        points=points,
+        position_elo=controlled.position_elo if controlled else None,
+        features=_features(rows, diagnostics, controlled, options, df),
+        flags=(*flags, *_row_flags(rows, diagnostics)),
     )
+
+
+def fit_without_ties_or_bad(
+    rows: PairRows, options: FitOptions = DEFAULT_OPTIONS
+) -> dict[str, PairFit | Undetermined]:
+    """The fit under other choices: `ties_dropped` and, where marked, `both_bad_dropped`.
+
+    A choice that drops nothing is left out.
+    """
+    return {name: fit_pair(rows.take(kept), options) for name, kept in kept_by_choice(rows)}
+
+
+def kept_by_choice(rows: PairRows) -> list[tuple[str, Bools]]:
+    """The rows that are left without ties, and without both-bad votes where they are marked."""
+    choices = [("ties_dropped", rows.y_N != 0.5)]
+    if rows.both_bad_N is not None:
+        choices.append(("both_bad_dropped", ~rows.both_bad_N))
+    return [(name, kept) for name, kept in choices if not kept.all()]
+
+
+def degrees_of_freedom(n_clusters: int) -> float | None:
+    """C - 1 for Student's t with few clusters; None for the normal with many."""
+    return float(n_clusters - 1) if n_clusters < T_BELOW_CLUSTERS else None
 
 
 def one_sided_raw(rows: PairRows, confidence: float, df: float | None) -> tuple[Estimate, Estimate]:
@@ -238,14 +184,20 @@ def one_sided_raw(rows: PairRows, confidence: float, df: float | None) -> tuple[
     point_se = 100.0 * math.sqrt(spread / (n_clusters + 1.0))
     points = wald(100.0 * (rate - 0.5), point_se, confidence, df)
     elo = wald(ELO_PER_LOGIT * math.log(rate / (1.0 - rate)), elo_se, confidence, df)
-    bounded = Estimate(
-        points.estimate, max(-50.0, points.lower), min(50.0, points.upper), points.se
-    )
-    return elo, bounded
+    return elo, replace(points, lower=max(-50.0, points.lower), upper=min(50.0, points.upper))
+
+
+def _raw_only(
+    raw: RawParts, confidence: float, df: float | None
+) -> tuple[PartEstimates, PartEstimates]:
+    log_odds, win_rate = float(raw.log_odds_J[0]), float(raw.win_rate_J[0])
+    elo = scaled_estimate(ELO_PER_LOGIT, log_odds, raw.log_odds_CJ[:, 0], confidence, df)
+    points = scaled_estimate(100.0, win_rate - 0.5, raw.win_rate_CJ[:, 0], confidence, df)
+    return PartEstimates(elo), PartEstimates(points)
 
 
 @dataclass(frozen=True, eq=False)
-class _Parts:
+class _Controlled:
     elo: PartEstimates
     points: PartEstimates
     position_elo: Estimate | None
@@ -254,46 +206,30 @@ class _Parts:
 
 
 def _controlled(
-    rows: PairRows, raw: RawParts, ridge: float, confidence: float, df: float | None
-) -> tuple[_Parts | None, list[str]]:
+    rows: PairRows, raw: RawParts, options: FitOptions, df: float | None
+) -> tuple[_Controlled | None, tuple[str, ...]]:
     """The controlled fit, or None with the flags that refuse it."""
-    if not rows.has_style:
-        return None, ["style_control_not_available"]
-    design = pair_design(rows, ridge)
-    if rows.n_clusters <= design.x_NP.shape[1] + 2:
-        return None, ["too_few_clusters"]
-    one_group = np.zeros(len(rows.y_N), np.int64)
-    fit = fit_grouped_logit(
-        rows.y_N, design.x_NP, rows.weight_N, one_group, 1, design.penalty_P, design.offset_N
-    )
-    information_N = rows.weight_N * fit.probability_N * (1.0 - fit.probability_N)
-    refused = separation_flags(
-        fit.slope_K,
-        fit.probability_N,
-        rows.weight_N,
-        condition_number(design.x_NP, information_N),
-        fit.converged,
-    )
-    if refused:
-        return None, list(refused)
-    parts = controlled_parts(rows, design, fit, one_group, 1)
+    found, refused = fit_controlled(rows, np.zeros(len(rows.y_N), np.int64), 1, options)
+    if found is None:
+        return None, refused
+    design, parts = found.design, found.parts
+    confidence = options.confidence
     elo = elo_parts(raw, parts, 0, confidence, df)
     points = point_parts(raw, parts, 0, confidence, df)
-    if (draws := resample_dispersion(rows, design, fit, raw, parts)) is not None:
-        elo = replace(elo, dispersion=draws.elo(elo.dispersion.estimate, confidence))
-        points = replace(points, dispersion=draws.points(points.dispersion.estimate, confidence))
+    if (draws := resample_dispersion(rows, found, raw)) is not None:
+        elo, points = draws.into(elo, points, confidence)
     position_elo = None
     if design.has_position:
         position_elo = scaled_estimate(
-            ELO_PER_LOGIT, float(fit.slope_K[-1]), parts.slope_CP[:, -1], confidence, df
+            ELO_PER_LOGIT, float(found.logit.slope_K[-1]), parts.slope_CP[:, -1], confidence, df
         )
-    return _Parts(
+    return _Controlled(
         elo,
         points,
         position_elo,
         parts.per_unit_K,
         feature_influence(rows, design, parts),
-    ), []
+    ), ()
 
 
 def _row_flags(rows: PairRows, diagnostics: Sequence[FeatureDiagnostics]) -> list[str]:
@@ -317,24 +253,24 @@ def _row_flags(rows: PairRows, diagnostics: Sequence[FeatureDiagnostics]) -> lis
 def _features(
     rows: PairRows,
     diagnostics: Sequence[FeatureDiagnostics],
-    parts: _Parts | None,
-    confidence: float,
+    controlled: _Controlled | None,
+    options: FitOptions,
     df: float | None,
 ) -> tuple[StyleFeature, ...]:
-    share_N = rows.weight_N / rows.weight_N.sum()
-    mean_K, rms_K = share_N @ rows.z_NK, np.sqrt(share_N @ rows.z_NK**2)
+    mean_K, rms_K = rows.share_N @ rows.z_NK, rms_style(rows)
+    fixed = options.style_coefficients is not None
     features = []
     for k, (name, diagnostic) in enumerate(zip(rows.names, diagnostics, strict=True)):
         coefficient, style_elo = None, None
-        if parts is not None:
-            coefficient = float(parts.per_unit_K[k])
+        if controlled is not None:
+            coefficient = float(controlled.per_unit_K[k])
             # A fixed coefficient is its own; a fitted one is not when features move together.
-            if rows.fixed_K is not None or not diagnostic.collinear or rms_K[k] == 0.0:
+            if fixed or not diagnostic.collinear or rms_K[k] == 0.0:
                 style_elo = scaled_estimate(
                     ELO_PER_LOGIT,
                     coefficient * float(mean_K[k]),
-                    parts.feature_CK[:, k],
-                    confidence,
+                    controlled.feature_CK[:, k],
+                    options.confidence,
                     df,
                 )
         features.append(
@@ -349,16 +285,3 @@ def _features(
             )
         )
     return tuple(features)
-
-
-def _sensitivity(rows: PairRows, ridge: float, confidence: float) -> tuple[Sensitivity, ...]:
-    choices = [("ties_dropped", rows.y_N != 0.5)]
-    if rows.both_bad_N is not None:
-        choices.append(("both_bad_dropped", ~rows.both_bad_N))
-    return tuple(
-        Sensitivity(
-            name, int(kept.sum()), fit_rows(rows.take(kept), ridge, confidence, sensitivity=False)
-        )
-        for name, kept in choices
-        if not kept.all()
-    )

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit
 
 from modeldiff_harness.errors import UsageError
@@ -25,30 +24,79 @@ from modeldiff_harness.stats.bradley_terry import (
     fit_bradley_terry,
     linked_models,
 )
-from modeldiff_harness.stats.clusters import ClusterLabels, sum_within
-from modeldiff_harness.stats.estimates import (
-    Bools,
-    Estimate,
-    Floats,
-    Undetermined,
-    check_confidence,
-)
-from modeldiff_harness.stats.pairfit.diagnostics import (
-    feature_diagnostics,
-    separation_flags,
-)
+from modeldiff_harness.stats.clusters import sum_within
+from modeldiff_harness.stats.estimates import Bools, Estimate, Floats, Ints, Undetermined
+from modeldiff_harness.stats.pairfit.diagnostics import feature_diagnostics, separation_flags
 from modeldiff_harness.stats.pairfit.fit import (
-    T_BELOW_CLUSTERS,
     PairFit,
-    Sensitivity,
     StyleFeature,
-    fit_rows,
+    degrees_of_freedom,
+    fit_pair,
+    kept_by_choice,
 )
-from modeldiff_harness.stats.pairfit.parts import scaled_estimate
-from modeldiff_harness.stats.pairfit.rows import Design, PairRows, pair_design, pair_rows
+from modeldiff_harness.stats.pairfit.parts import PartEstimates, scaled_estimate
+from modeldiff_harness.stats.pairfit.rows import (
+    DEFAULT_OPTIONS,
+    Design,
+    FitOptions,
+    PairRows,
+    pair_design,
+    rms_style,
+    with_position,
+)
 from modeldiff_harness.stats.power import ELO_PER_LOGIT
 
-__all__ = ["ManyFit", "fit_among_many"]
+__all__ = ["ManyFit", "ManyRows", "fit_among_many", "fit_among_many_otherwise", "many_rows"]
+
+
+@dataclass(frozen=True, eq=False)
+class ManyRows:
+    """Battles of many models as they were recorded, and the pair of interest among them."""
+
+    rows: PairRows
+    """a - b."""
+    graph: Graph
+    """Who met whom; the reference is the baseline."""
+    candidate: int
+    """The candidate's number in the graph."""
+
+    @property
+    def direct_N(self) -> Bools:
+        """Which battles are between the candidate and the baseline."""
+        graph = self.graph
+        forth = (graph.a_N == self.candidate) & (graph.b_N == graph.reference)
+        found: Bools = forth | ((graph.b_N == self.candidate) & (graph.a_N == graph.reference))
+        return found
+
+    def own_rows(self) -> PairRows:
+        """The battles between the two models, candidate - baseline."""
+        direct = self.direct_N
+        sign = np.where(self.graph.a_N[direct] == self.candidate, 1.0, -1.0)
+        return self.rows.take(direct).turned(sign)
+
+    def take(self, kept: Ints | Bools) -> ManyRows:
+        """Some of the battles; the models keep their numbers."""
+        graph = replace(self.graph, a_N=self.graph.a_N[kept], b_N=self.graph.b_N[kept])
+        return ManyRows(self.rows.take(kept), graph, self.candidate)
+
+    def linked(self) -> ManyRows | None:
+        """The battles of models that wins and losses link to the pair; None: not the pair itself.
+
+        Those models are numbered anew.
+        """
+        graph = self.graph
+        linked_M = linked_models(graph, self.rows.y_N, graph.reference, self.candidate)
+        if linked_M is None:
+            return None
+        part = self.take(linked_M[graph.a_N] & linked_M[graph.b_N])
+        place = np.cumsum(linked_M) - 1
+        smaller = Graph(
+            place[part.graph.a_N],
+            place[part.graph.b_N],
+            int(linked_M.sum()),
+            int(place[graph.reference]),
+        )
+        return ManyRows(part.rows, smaller, int(place[self.candidate]))
 
 
 @dataclass(frozen=True)
@@ -65,60 +113,18 @@ class ManyFit:
     """Battles of models that no chain of wins and losses links to the pair."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Problem:
-    """Rows as recorded (a against b) and where the pair stands in the graph."""
-
-    rows: PairRows
-    graph: Graph
-    candidate: int
-    confidence: float
-    df: float | None
-
-    def estimate(self, unit: float, value: float, influence_N: Floats) -> Estimate:
-        """unit x value with the interval of its influences summed within clusters."""
-        influence_C = sum_within(influence_N, self.rows.cluster_N, self.rows.n_clusters)
-        return scaled_estimate(unit, value, influence_C, self.confidence, self.df)
-
-
-def fit_among_many(
-    outcomes_a: npt.ArrayLike,
+def many_rows(
+    rows: PairRows,
     model_a: Sequence[str],
     model_b: Sequence[str],
     *,
     baseline: str,
     candidate: str,
-    style_a_minus_b: npt.ArrayLike | None = None,
-    feature_names: Sequence[str] | None = None,
-    clusters: ClusterLabels | None = None,
-    a_first: npt.ArrayLike | None = None,
-    both_bad: npt.ArrayLike | None = None,
-    style_coefficients: npt.ArrayLike | None = None,
-    ridge: float = 1.0,
-    confidence: float = 0.95,
-) -> ManyFit | Undetermined:
-    """Fit all battles and report the pair, candidate - baseline.
+) -> ManyRows:
+    """Gather rows a - b of battles of `model_a` against `model_b` (N each).
 
-    `outcomes_a` (N,): outcome for a in [0, 1]. `style_a_minus_b` (N, K). `a_first` (N,): +1 when
-    the judge saw a first, -1 second, 0 unknown; None for no position term. Other arguments as in
-    `pairfit.fit_pair`.
-
-    Returns `Undetermined` when wins and losses do not link the two models, or with one cluster.
-    Raises `UsageError` for shapes that differ, values out of range, or a model without battles.
+    Raises `UsageError` for lengths that differ, a model without battles or against itself.
     """
-    check_confidence(confidence)
-    if not 0.0 <= ridge <= 1.0:
-        raise UsageError(f"ridge is {ridge}; more than 1 on the summed loss shrinks style away")
-    rows = pair_rows(
-        outcomes_a,
-        style_a_minus_b,
-        feature_names,
-        clusters,
-        a_first,
-        None,
-        both_bad,
-        style_coefficients,
-    )
     if not len(model_a) == len(model_b) == len(rows.y_N):
         raise UsageError(f"{len(model_a)} and {len(model_b)} models for {len(rows.y_N)} outcomes")
     number = {name: i for i, name in enumerate(sorted({*model_a, *model_b}))}
@@ -129,49 +135,71 @@ def fit_among_many(
     b_N = np.fromiter((number[name] for name in model_b), np.int64, len(rows.y_N))
     if (a_N == b_N).any():
         raise UsageError("a battle of a model against itself")
-    graph = Graph(a_N, b_N, len(number), number[baseline])
-    fit = _fit(rows, graph, number[candidate], ridge, confidence)
-    if isinstance(fit, Undetermined):
-        return fit
-    return replace(fit, pair=replace(fit.pair, sensitivity=_sensitivity(
-        rows, graph, number[candidate], ridge, confidence)))  # fmt: skip
+    return ManyRows(rows, Graph(a_N, b_N, len(number), number[baseline]), number[candidate])
 
 
-def _fit(
-    rows: PairRows, graph: Graph, candidate: int, ridge: float, confidence: float
+def fit_among_many(
+    battles: ManyRows, options: FitOptions = DEFAULT_OPTIONS
 ) -> ManyFit | Undetermined:
-    linked_M = linked_models(graph, rows.y_N, graph.reference, candidate)
-    if linked_M is None:
+    """Fit all battles and report the pair, candidate - baseline.
+
+    Returns `Undetermined` when wins and losses do not link the two models, or with one cluster.
+    """
+    part = battles.linked()
+    if part is None:
         return Undetermined("no chain of wins and losses links the two models", 0)
-    kept = linked_M[graph.a_N] & linked_M[graph.b_N]
-    place = np.cumsum(linked_M) - 1
-    part = rows.take(kept)
-    if part.n_clusters < 2:
-        return Undetermined("one cluster of battles has no variance", part.n_clusters)
-    smaller = Graph(
-        place[graph.a_N[kept]],
-        place[graph.b_N[kept]],
-        int(linked_M.sum()),
-        int(place[graph.reference]),
+    n_clusters = part.rows.n_clusters
+    if n_clusters < 2:
+        return Undetermined("one cluster of battles has no variance", n_clusters)
+    problem = _Problem(
+        part.rows, part.graph, part.candidate, options, degrees_of_freedom(n_clusters)
     )
-    df = float(part.n_clusters - 1) if part.n_clusters < T_BELOW_CLUSTERS else None
-    problem = _Problem(part, smaller, int(place[candidate]), confidence, df)
     return ManyFit(
-        _pair_fit(problem, ridge),
-        smaller.n_models,
-        int(_direct(smaller, problem.candidate).sum()),
-        int((~kept).sum()),
+        _pair_fit(problem),
+        part.graph.n_models,
+        int(part.direct_N.sum()),
+        len(battles.rows.y_N) - len(part.rows.y_N),
     )
 
 
-def _pair_fit(problem: _Problem, ridge: float) -> PairFit:
+def fit_among_many_otherwise(
+    battles: ManyRows, options: FitOptions = DEFAULT_OPTIONS
+) -> dict[str, PairFit | Undetermined]:
+    """The fit without ties, without both-bad votes, and `direct_battles_only`."""
+    found: dict[str, PairFit | Undetermined] = {}
+    for name, kept in kept_by_choice(battles.rows):
+        fit = fit_among_many(battles.take(kept), options)
+        found[name] = fit if isinstance(fit, Undetermined) else fit.pair
+    found["direct_battles_only"] = fit_pair(battles.own_rows(), options)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Linked rows as recorded (a against b) and where the pair stands in the graph."""
+
+    rows: PairRows
+    graph: Graph
+    candidate: int
+    options: FitOptions
+    df: float | None
+
+    def estimate(self, unit: float, value: float, influence_N: Floats) -> Estimate:
+        """unit x value with the interval of its influences summed within clusters."""
+        influence_C = sum_within(influence_N, self.rows.cluster_N, self.rows.n_clusters)
+        return scaled_estimate(unit, value, influence_C, self.options.confidence, self.df)
+
+
+def _pair_fit(problem: _Problem) -> PairFit:
     rows, graph = problem.rows, problem.graph
     n, none = len(rows.y_N), np.zeros((len(rows.y_N), 0))
     alone = fit_bradley_terry(rows.y_N, graph, none, rows.weight_N, np.zeros(0), np.zeros(n))
     raw, raw_N = _contrast(problem, alone, none)
-    flags = ["few_clusters"] if problem.df is not None else []
-    parts, refused = _controlled(problem, ridge, raw, raw_N)
     rate = float(expit(raw))
+    raw_elo = problem.estimate(ELO_PER_LOGIT, raw, raw_N)
+    raw_points = problem.estimate(100.0, rate - 0.5, rate * (1.0 - rate) * raw_N)
+    flags = ["few_clusters"] if problem.df is not None else []
+    controlled, refused = _controlled(problem, raw, raw_N)
     diagnostics = feature_diagnostics(rows.z_NK, rows.weight_N)
     flags += refused
     for name, column, found in zip(rows.names, rows.z_NK.T, diagnostics, strict=True):
@@ -181,17 +209,16 @@ def _pair_fit(problem: _Problem, ridge: float) -> PairFit:
             flags.append(f"collinear:{name}")
     if rows.position_N is not None and rows.position_N.any() and not _position_identified(problem):
         flags.append("position_not_identified")
-    share_N = rows.weight_N / rows.weight_N.sum()
-    rms_K = np.sqrt(share_N @ rows.z_NK**2)
+    rms_K, fixed = rms_style(rows), problem.options.style_coefficients is not None
+    # Without style control the shift is told all the same.
+    shift_K = controlled.shift_K if controlled else _shifts(problem)[problem.candidate]
     features = tuple(
         StyleFeature(
             name,
             float(rms_K[k]),
-            float(parts.shift_K[k]) if parts else _direct_mean(problem, k),
-            float(parts.per_unit_K[k]) if parts else None,
-            parts.feature_elo[k]
-            if parts and (rows.fixed_K is not None or not found.collinear)
-            else None,
+            float(shift_K[k]),
+            float(controlled.per_unit_K[k]) if controlled else None,
+            controlled.feature_elo[k] if controlled and (fixed or not found.collinear) else None,
             found.overlap,
             found.vif,
         )
@@ -201,25 +228,18 @@ def _pair_fit(problem: _Problem, ridge: float) -> PairFit:
         n_battles=n,
         n_clusters=rows.n_clusters,
         win_rate=rate,
-        tie_rate=float(share_N @ (rows.y_N == 0.5)),
-        confidence=problem.confidence,
+        tie_rate=float(rows.share_N @ (rows.y_N == 0.5)),
         df=problem.df,
-        raw_elo=problem.estimate(ELO_PER_LOGIT, raw, raw_N),
-        substance_elo=parts.elo[0] if parts else None,
-        style_elo=parts.elo[1] if parts else None,
-        dispersion_elo=parts.elo[2] if parts else None,
-        raw_points=problem.estimate(100.0, rate - 0.5, rate * (1.0 - rate) * raw_N),
-        substance_points=parts.points[0] if parts else None,
-        style_points=parts.points[1] if parts else None,
-        dispersion_points=parts.points[2] if parts else None,
-        position_elo=parts.position_elo if parts else None,
+        elo=PartEstimates(raw_elo, *(controlled.elo if controlled else ())),
+        points=PartEstimates(raw_points, *(controlled.points if controlled else ())),
+        position_elo=controlled.position_elo if controlled else None,
         features=features,
         flags=tuple(flags),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _Parts:
+class _Controlled:
     elo: tuple[Estimate, Estimate, Estimate]
     """Substance, style, dispersion."""
     points: tuple[Estimate, Estimate, Estimate]
@@ -231,12 +251,12 @@ class _Parts:
 
 
 def _controlled(
-    problem: _Problem, ridge: float, raw: float, raw_N: Floats
-) -> tuple[_Parts | None, list[str]]:
+    problem: _Problem, raw: float, raw_N: Floats
+) -> tuple[_Controlled | None, list[str]]:
     rows, graph = problem.rows, problem.graph
-    if not rows.has_style:
+    if not rows.names:
         return None, ["style_control_not_available"]
-    design = _design(problem, ridge)
+    design = _design(problem)
     if rows.n_clusters <= design.x_NP.shape[1] + graph.n_models:
         return None, ["too_few_clusters"]
     fit = fit_bradley_terry(
@@ -251,18 +271,13 @@ def _controlled(
     return _parts(problem, design, fit, raw, raw_N), []
 
 
-def _design(problem: _Problem, ridge: float) -> Design:
+def _design(problem: _Problem) -> Design:
     """Scaled style, and the position unless who met whom on which side determines it."""
-    rows = problem.rows
-    design = pair_design(replace(rows, position_N=None), ridge)
-    if not _position_identified(problem) or rows.position_N is None:
+    position_N = problem.rows.position_N
+    design = pair_design(replace(problem.rows, position_N=None), problem.options)
+    if position_N is None or not _position_identified(problem):
         return design
-    return replace(
-        design,
-        x_NP=np.asfortranarray(np.column_stack([design.x_NP, rows.position_N])),
-        penalty_P=np.append(design.penalty_P, 0.0),
-        has_position=True,
-    )
+    return with_position(design, position_N)
 
 
 def _position_identified(problem: _Problem) -> bool:
@@ -276,11 +291,11 @@ def _position_identified(problem: _Problem) -> bool:
 
 def _parts(
     problem: _Problem, design: Design, fit: BradleyTerry, raw: float, raw_N: Floats
-) -> _Parts:
+) -> _Controlled:
     rows, graph, c = problem.rows, problem.graph, problem.candidate
     s, s_N = _contrast(problem, fit, design.x_NP)
-    per_unit = design.per_unit(fit.slope_K, rows.fixed_K)
-    shift_MK = graph.shifts(rows.z_NK, rows.weight_N)
+    per_unit = design.per_unit(fit.slope_K)
+    shift_MK = _shifts(problem)
     slope_NP = np.stack([_slope(problem, fit, design, k) for k in range(len(fit.slope_K))], axis=1)
     per_unit_NK = np.zeros(rows.z_NK.shape)
     for column, k in enumerate(design.active_A):
@@ -305,7 +320,7 @@ def _parts(
     if design.has_position:
         position_elo = problem.estimate(ELO_PER_LOGIT, float(fit.slope_K[-1]), slope_NP[:, -1])
     elo = problem.estimate
-    return _Parts(
+    return _Controlled(
         (
             elo(ELO_PER_LOGIT, s, s_N),
             elo(ELO_PER_LOGIT, style, style_N),
@@ -340,42 +355,9 @@ def _slope(problem: _Problem, fit: BradleyTerry, design: Design, k: int) -> Floa
     return fit.influence(problem.graph, design.x_NP, problem.rows.weight_N, direction)[0]
 
 
-def _direct(graph: Graph, candidate: int) -> Bools:
-    """Which battles are between the candidate and the baseline."""
-    forth = (graph.a_N == candidate) & (graph.b_N == graph.reference)
-    found: Bools = forth | ((graph.b_N == candidate) & (graph.a_N == graph.reference))
-    return found
-
-
-def _direct_mean(problem: _Problem, k: int) -> float:
-    return float(problem.graph.shifts(problem.rows.z_NK, problem.rows.weight_N)[
-        problem.candidate, k])  # fmt: skip
-
-
-def _sensitivity(
-    rows: PairRows, graph: Graph, candidate: int, ridge: float, confidence: float
-) -> tuple[Sensitivity, ...]:
-    """The fit without ties, without both-bad votes, and of the pair's own battles alone."""
-    choices = [("ties_dropped", rows.y_N != 0.5)]
-    if rows.both_bad_N is not None:
-        choices.append(("both_bad_dropped", ~rows.both_bad_N))
-    found = []
-    for name, kept in choices:
-        if kept.all():
-            continue
-        part = Graph(graph.a_N[kept], graph.b_N[kept], graph.n_models, graph.reference)
-        fit = _fit(rows.take(kept), part, candidate, ridge, confidence)
-        found.append(Sensitivity(name, int(kept.sum()),
-                                 fit if isinstance(fit, Undetermined) else fit.pair))  # fmt: skip
-    direct = _direct(graph, candidate)
-    own = rows.take(direct)
-    sign = np.where(graph.a_N[direct] == candidate, 1.0, -1.0)
-    oriented = replace(
-        own,
-        y_N=np.where(sign > 0, own.y_N, 1.0 - own.y_N),
-        z_NK=own.z_NK * sign[:, None],
-        position_N=None if own.position_N is None else own.position_N * sign,
-    )
-    fit_direct = fit_rows(oriented, ridge, confidence, sensitivity=False)
-    found.append(Sensitivity("direct_battles_only", int(direct.sum()), fit_direct))
-    return tuple(found)
+def _shifts(problem: _Problem) -> Floats:
+    """Least-squares shift of every model (M, K) in the style differences."""
+    graph, rows = problem.graph, problem.rows
+    if not rows.names:
+        return np.zeros((graph.n_models, 0))
+    return graph.shifts(rows.z_NK, rows.weight_N)

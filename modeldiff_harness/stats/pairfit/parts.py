@@ -9,8 +9,14 @@ from scipy.special import expit, logit
 
 from modeldiff_harness.stats.clusters import clustered_covariance, sum_within
 from modeldiff_harness.stats.estimates import Estimate, Floats, Ints, wald
-from modeldiff_harness.stats.logit import LogitFit, intercept_influence, slope_influence
-from modeldiff_harness.stats.pairfit.rows import Design, PairRows
+from modeldiff_harness.stats.logit import (
+    LogitFit,
+    fit_grouped_logit,
+    intercept_influence,
+    slope_influence,
+)
+from modeldiff_harness.stats.pairfit.diagnostics import condition_number, separation_flags
+from modeldiff_harness.stats.pairfit.rows import Design, FitOptions, PairRows, pair_design
 from modeldiff_harness.stats.power import ELO_PER_LOGIT
 
 
@@ -49,14 +55,23 @@ class ControlledParts:
     """Influences of the fitted columns."""
 
 
+@dataclass(frozen=True, eq=False)
+class ControlledFit:
+    """The fit with style, and its parts."""
+
+    design: Design
+    logit: LogitFit
+    parts: ControlledParts
+
+
 @dataclass(frozen=True)
 class PartEstimates:
-    """The four parts of one group in one unit."""
+    """The four parts of one group in one unit; all but raw are None without style control."""
 
     raw: Estimate
-    substance: Estimate
-    style: Estimate
-    dispersion: Estimate
+    substance: Estimate | None = None
+    style: Estimate | None = None
+    dispersion: Estimate | None = None
 
 
 def raw_parts(rows: PairRows, group_N: Ints, n_groups: int) -> RawParts:
@@ -66,7 +81,35 @@ def raw_parts(rows: PairRows, group_N: Ints, n_groups: int) -> RawParts:
     return RawParts(win_rate, influence)
 
 
-def controlled_parts(
+def fit_controlled(
+    rows: PairRows, group_N: Ints, n_groups: int, options: FitOptions
+) -> tuple[ControlledFit | None, tuple[str, ...]]:
+    """Shared style slopes and an intercept a group, or None with the flags that refuse it."""
+    if not rows.names:
+        return None, ("style_control_not_available",)
+    design = pair_design(rows, options)
+    if len(np.unique(rows.cluster_N)) <= design.x_NP.shape[1] + n_groups + 1:
+        return None, ("too_few_clusters",)
+    fit = fit_grouped_logit(
+        rows.y_N,
+        design.x_NP,
+        rows.weight_N,
+        group_N,
+        n_groups,
+        design.penalty_P,
+        design.offset_N,
+    )
+    information_N = rows.weight_N * fit.probability_N * (1.0 - fit.probability_N)
+    condition = condition_number(design.x_NP, information_N)
+    refused = separation_flags(
+        fit.slope_K, fit.probability_N, rows.weight_N, condition, fit.converged
+    )
+    if refused:
+        return None, refused
+    return ControlledFit(design, fit, _controlled_parts(rows, design, fit, group_N, n_groups)), ()
+
+
+def _controlled_parts(
     rows: PairRows, design: Design, fit: LogitFit, group_N: Ints, n_groups: int
 ) -> ControlledParts:
     """Substance s_j and style g·(mean z of group j), each with its influences."""
@@ -74,7 +117,7 @@ def controlled_parts(
     slope_CP = slope_influence(
         fit, design.x_NP, rows.weight_N, group_N, rows.cluster_N, rows.n_clusters
     )
-    per_unit = design.per_unit(fit.slope_K, rows.fixed_K)
+    per_unit = design.per_unit(fit.slope_K)
     style_J, style_CJ = _means(rows.z_NK @ per_unit, rows, group_N, totals)
     n_style = len(design.active_A)
     for column in range(n_style):

@@ -76,7 +76,7 @@ def test_l0_on_the_score_split_is_k_within_two_per_cent_on_planted_data(
     settings = {"n_latents": 64, "k": 4, "steps": 200, "batch_tokens": 128, "lr": 5e-3} | learner
     dictionary = train(batchtopk(**settings), stream, dictionary_id="d", design="direct",
                        replicate=0, runtime=Runtime(workdir=tmp_path))  # fmt: skip
-    scores, _ = score(dictionary, stream, [], runtime=Runtime())
+    scores = score(dictionary, stream, [], runtime=Runtime()).scores
     assert scores.quality.l0 == pytest.approx(settings["k"], rel=0.02)
     assert scores.quality.l0_topk == settings["k"]
 

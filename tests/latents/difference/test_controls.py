@@ -69,7 +69,7 @@ def controls(corpus: TokenisedCorpus, shift: float, **more: object) -> SimpleCon
         max_norm_factor=None,
     )
     asked = {"capabilities": ("refusal", "multilingual"), **more}
-    return simple_controls(stream, PAIR, corpus, runtime=Runtime(batch_tokens=33), **asked)  # type: ignore[arg-type]
+    return simple_controls(stream, PAIR, runtime=Runtime(batch_tokens=33), **asked)  # type: ignore[arg-type]
 
 
 def cells(found: SimpleControls) -> dict[tuple[str, str], tuple[float, float]]:

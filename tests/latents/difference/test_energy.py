@@ -71,7 +71,7 @@ def test_rows_are_the_ratio_of_sums_of_raw_activations() -> None:
     corpus = corpus_of(ROWS)
     x_b, x_c = planted(corpus)
     found = difference_energy(
-        stream_of(corpus, x_b, x_c), ("sft", "simpo"), corpus, runtime=Runtime(batch_tokens=17)
+        stream_of(corpus, x_b, x_c), ("sft", "simpo"), runtime=Runtime(batch_tokens=17)
     )
     moved, norm = ((x_c - x_b) ** 2).sum(1), (x_b**2).sum(1)
     document = np.repeat(np.arange(len(ROWS)), 5)
@@ -93,7 +93,7 @@ def test_rows_are_the_ratio_of_sums_of_raw_activations() -> None:
 def test_the_planted_cell_stands_out() -> None:
     corpus = corpus_of(ROWS)
     found = difference_energy(
-        stream_of(corpus, *planted(corpus)), ("sft", "simpo"), corpus, runtime=Runtime()
+        stream_of(corpus, *planted(corpus)), ("sft", "simpo"), runtime=Runtime()
     )
     cells = {(r.capability, r.author): r.relative_energy for r in found.rows}
     planted_cell = cells.pop(("refusal", "simpo"))
@@ -105,9 +105,7 @@ def test_intervals_leave_out_prompts_and_not_documents() -> None:
     """The two authors' texts of one prompt go together: oracle by brute force."""
     corpus = corpus_of(ROWS)
     x_b, x_c = planted(corpus)
-    found = difference_energy(
-        stream_of(corpus, x_b, x_c), ("sft", "simpo"), corpus, runtime=Runtime()
-    )
+    found = difference_energy(stream_of(corpus, x_b, x_c), ("sft", "simpo"), runtime=Runtime())
     moved, norm = ((x_c - x_b) ** 2).sum(1), (x_b**2).sum(1)
     prompts = np.repeat([p or f"d{n}" for n, (_, _, p, _) in enumerate(ROWS)], 5)
     names = sorted(set(prompts))
@@ -121,7 +119,7 @@ def test_only_the_asked_splits_count() -> None:
     corpus = corpus_of(ROWS)
     x_b, x_c = planted(corpus)
     found = difference_energy(
-        stream_of(corpus, x_b, x_c), ("sft", "simpo"), corpus, splits=("score",), runtime=Runtime()
+        stream_of(corpus, x_b, x_c), ("sft", "simpo"), splits=("score",), runtime=Runtime()
     )
     used = np.repeat(corpus.splits_N == 2, 5)
     expected = ((x_c - x_b) ** 2)[used].sum() / (x_b**2)[used].sum()
@@ -132,12 +130,10 @@ def test_what_has_no_difference_is_refused() -> None:
     corpus = corpus_of(ROWS)
     stream = stream_of(corpus, *planted(corpus))
     with pytest.raises(UsageError, match="'base' at 0 sites"):
-        difference_energy(stream, ("base", "simpo"), corpus, runtime=Runtime())
+        difference_energy(stream, ("base", "simpo"), runtime=Runtime())
     single = corpus_of([("refusal", "sft", "p", 0), ("refusal", "simpo", "p", 0)])
     with pytest.raises(UsageError, match="two prompts"):
-        difference_energy(
-            stream_of(single, *planted(single)), ("sft", "simpo"), single, runtime=Runtime()
-        )
+        difference_energy(stream_of(single, *planted(single)), ("sft", "simpo"), runtime=Runtime())
 
 
 @settings(max_examples=50)

@@ -79,14 +79,14 @@ class Source:
 def matched(folder: Path, *, from_disk: bool) -> tuple[Any, list[tuple[str, float]]]:
     corpus = corpus_of()
     ran: list[tuple[str, float]] = []
-    harvested = {}
+    harvested = []
     if from_disk:
         for name in ("reference", "model"):
             work = folder / name
             work.mkdir()
             runtime = Runtime(workdir=work)
             models = SourceModels((name,), 1.0)
-            harvested[name] = harvest(Source([]), models, corpus, (SITE,), runtime=runtime)
+            harvested.append(harvest(Source([]), models, corpus, (SITE,), runtime=runtime))
     found = match_null(
         lambda: Source(ran),
         lambda name, scale: SourceModels((name,), scale),

@@ -3,108 +3,118 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modeldiff_harness.artifacts import (
-    CapabilityProfile,
-    DifferenceEnergy,
-    SimpleControls,
-    TokenisedCorpus,
-)
-from modeldiff_harness.contracts import DesignMember, Runtime
+from modeldiff_harness.artifacts import CapabilityProfile, DifferenceEnergy, SimpleControls
+from modeldiff_harness.contracts import DesignMember
+from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.latents.classify.rules import DEFAULT_RULES
 from modeldiff_harness.latents.difference.controls import simple_controls
 from modeldiff_harness.latents.difference.energy import difference_energy
+from modeldiff_harness.latents.harvest.reading import CachedActivations, LiveActivations
 from modeldiff_harness.latents.profile import LabelledDictionary, profile
-from modeldiff_harness.pipeline.arms.latents.activations import (
-    Activations,
-    CachedActivations,
-    LiveActivations,
-)
+from modeldiff_harness.pipeline.arms.latents.activations import Activations
 from modeldiff_harness.pipeline.arms.latents.corpus import corpus_stage
 from modeldiff_harness.pipeline.arms.latents.cost import cost_lines
-from modeldiff_harness.pipeline.arms.latents.dictionary import MemberStages, member_stages
-from modeldiff_harness.pipeline.context import PairContext
-from modeldiff_harness.stages import Stage
-from modeldiff_harness.taxonomy import load_taxonomy
+from modeldiff_harness.pipeline.arms.latents.dictionary import (
+    DictionaryStages,
+    NullStages,
+    StageMaker,
+)
+from modeldiff_harness.pipeline.arms.latents.findings import latent_findings
+from modeldiff_harness.pipeline.context import RunContext
+from modeldiff_harness.report.build.inputs import LatentFindings
+from modeldiff_harness.stages import Gathered, Stage
 
-__all__ = ["LatentStages", "latent_stages", "run_sites"]
-
-_LATENTS = "modeldiff_harness.latents"
+__all__ = ["LatentArm", "run_sites"]
 
 
-@dataclass(frozen=True)
-class LatentStages:
-    """Every stage of the latent arm."""
+class LatentArm:
+    """Every stage of the latent arm; UsageError for a design that lacks a model, unknown rules …"""
 
-    context: PairContext
-    design: str
-    corpus: Stage[TokenisedCorpus]
-    activations: Activations
-    members: tuple[MemberStages, ...]
-    profile: Stage[CapabilityProfile]
-    energies: tuple[Stage[DifferenceEnergy], ...]
-    controls: Stage[SimpleControls] | None
+    name = "latents"
+
+    def __init__(self, context: RunContext) -> None:
+        config = context.config.latents
+        rules = [rule.name for rule in DEFAULT_RULES]
+        if config.rule not in rules:
+            raise UsageError(
+                f"unknown rule {config.rule!r}.", hint=did_you_mean(config.rule, rules)
+            )
+        self.context = context
+        self.sites = run_sites(context)
+        self.design = _design_name(context)
+        self.corpus = corpus_stage(context)
+        self.activations = Activations(context, self.corpus, self.sites)
+        make = StageMaker(self.activations, self.design)
+        asked = [(m, site) for site in self.sites for m in _members(context, self.design, site)]
+        self.dictionaries: tuple[DictionaryStages, ...] = tuple(
+            make.dictionary(member, site, replicate)
+            for replicate in range(config.replicates)
+            for member, site in asked
+        )
+        self.profile = _profile_stage(context, self.dictionaries)
+        pair = (context.baseline, context.candidate)
+        reads = [self.activations.of(pair, site).look(config.sample_tokens) for site in self.sites]
+        self.energies = tuple(_energy_stage(context, read) for read in reads)
+        self.controls = _controls_stage(context, reads[0]) if config.controls else None
 
     def ends(self) -> list[Stage[Any]]:
-        """Return the stages nothing else rests on, in the order they are wanted."""
+        """Return the looks that cost no training first, then the profile."""
         controls = [self.controls] if self.controls is not None else []
         return [*self.energies, *controls, self.profile]
 
-    def cost_lines(self) -> list[str]:
+    def check(self) -> None:
+        """Read the documents once, unless that was done: a broken row is said before any work."""
+        if not self.corpus.ready():
+            with self.corpus.tools["documents"].open(self.context.runner.runtime) as documents:
+                for _document in documents:
+                    pass
+
+    def findings(self) -> LatentFindings:
+        """Compute the arm in the order of `ends`."""
+        for stage in self.ends()[:-1]:
+            stage.value()
+        return latent_findings(
+            self.context,
+            design=self.design,
+            corpus=self.corpus,
+            dictionaries=self.dictionaries,
+            profile=self.profile,
+            energies=self.energies,
+            controls=self.controls,
+            activations=self.activations,
+        )
+
+    def plan_lines(self) -> list[str]:
         """Return what the arm needs of memory and disk, cached and streamed, and what is short."""
-        dictionaries = [m.member.models for m in self.members]
-        nulls = sum(m.null is not None for m in self.members)
-        return cost_lines(self.context, self.activations.sites, dictionaries, nulls)
+        members = [stages.member.models for stages in self.dictionaries]
+        nulls = sum(stages.null is not None for stages in self.dictionaries)
+        return cost_lines(self.context, self.sites, members, nulls)
+
+    def artifacts(self) -> Mapping[str, Stage[Any]]:
+        """Return the profile."""
+        return {"profile": self.profile}
 
 
-def run_sites(context: PairContext) -> tuple[str, ...]:
+def run_sites(context: RunContext) -> tuple[str, ...]:
     """Return the run's sites: as configured, else the middle block of the baseline."""
     given = context.config.latents.sites
     if given:
         return given
-    n_blocks = context.identity(context.baseline, context.harvest_dtype).n_blocks
-    return (f"resid_post.{n_blocks // 2}",)
+    return (f"resid_post.{context.harvested_identity(context.baseline).n_blocks // 2}",)
 
 
-def latent_stages(context: PairContext) -> LatentStages:
-    """Return the arm's stages; UsageError for a design that lacks a model, unknown plugins …"""
-    config = context.config.latents
-    sites = run_sites(context)
-    design = _design_name(context)
-    corpus = corpus_stage(context)
-    activations = Activations(context, corpus, sites)
-    asked: list[tuple[DesignMember, str]] = []
-    for site in sites:
-        asked += [(member, site) for member in _members(context, design, site)]
-    members = tuple(
-        member_stages(activations, member, design=design, site=site, replicate=replicate)
-        for replicate in range(config.replicates)
-        for member, site in asked
-    )
-    pairs = [activations.of((context.baseline, context.candidate), site) for site in sites]
-    return LatentStages(
-        context=context,
-        design=design,
-        corpus=corpus,
-        activations=activations,
-        members=members,
-        profile=_profile_stage(context, members),
-        energies=tuple(_energy_stage(context, pair) for pair in pairs),
-        controls=_controls_stage(context, pairs[0]) if config.controls else None,
-    )
-
-
-def _design_name(context: PairContext) -> str:
+def _design_name(context: RunContext) -> str:
     given = context.config.latents.design
     if given != "auto":
         return given
     return "via-base" if context.base is not None else "direct"
 
 
-def _members(context: PairContext, design: str, site: str) -> Sequence[DesignMember]:
-    built = context.registry.choose("design", design).build()
+def _members(context: RunContext, design: str, site: str) -> Sequence[DesignMember]:
+    built = context.choice("design", design).build()
     members: Sequence[DesignMember] = built.members(
         baseline=context.baseline,
         candidate=context.candidate,
@@ -117,95 +127,57 @@ def _members(context: PairContext, design: str, site: str) -> Sequence[DesignMem
 
 
 def _profile_stage(
-    context: PairContext, members: Sequence[MemberStages]
+    context: RunContext, dictionaries: Sequence[DictionaryStages]
 ) -> Stage[CapabilityProfile]:
     rule = context.config.latents.rule
-    labelled = [stage for m in members for stage in (m.classify, m.label, m.score)]
-    nulls = [m.null for m in members if m.null is not None and m.replicate == 0]
-    null_rule = "calibrated" if rule == "above_null" else rule
-
-    def make(runtime: Runtime) -> CapabilityProfile:
-        replicates = [
-            [
-                LabelledDictionary(m.classify.value(), m.label.value(), m.score.value().scores)
-                for m in members
-                if m.replicate == replicate
-            ]
-            for replicate in sorted({m.replicate for m in members})
-        ]
-        null = [
-            LabelledDictionary(n.classify.value(), n.label.value(), n.score.value().scores)
-            for n in nulls
-        ]
-        return profile(replicates, rule=rule, null=null, null_rule=null_rule, runtime=runtime)
-
-    return Stage(
-        context.runner,
+    by_replicate: dict[int, list[Gathered]] = {}
+    for stages in dictionaries:
+        by_replicate.setdefault(stages.replicate, []).append(_labelled(stages))
+    nulls = [s.null for s in dictionaries if s.null is not None and s.replicate == 0]
+    return context.stage(
         "profile",
-        f"rule {rule}",
-        CapabilityProfile,
-        make,
-        recipe={"rule": rule, "null_rule": null_rule},
-        inputs=(*labelled, *(s for n in nulls for s in (n.classify, n.label, n.score))),
-        modules=(
-            f"{_LATENTS}.profile",
-            f"{_LATENTS}.meaning.activity",
-            "modeldiff_harness.stats",
-            "modeldiff_harness.taxonomy",
-        ),
+        profile,
+        title=f"rule {rule}",
+        gives=CapabilityProfile,
+        inputs={
+            "replicates": [by_replicate[number] for number in sorted(by_replicate)],
+            "null": [_labelled(stages) for stages in nulls],
+        },
+        settings={"rule": rule, "null_rule": "calibrated" if rule == "above_null" else rule},
     )
 
 
-def _energy_stage(
-    context: PairContext, pair: CachedActivations | LiveActivations
-) -> Stage[DifferenceEnergy]:
-    def make(runtime: Runtime) -> DifferenceEnergy:
-        with pair.look(runtime) as (stream, corpus):
-            return difference_energy(
-                stream, (context.baseline, context.candidate), corpus, runtime=runtime
-            )
+def _labelled(stages: DictionaryStages | NullStages) -> Gathered:
+    """Return what the profile reads of one dictionary."""
+    parts = {
+        "owners": stages.classify,
+        "labels": stages.label,
+        "scores": stages.score.part("scores"),
+    }
+    return Gathered(LabelledDictionary, parts)
 
-    return Stage(
-        context.runner,
+
+def _energy_stage(
+    context: RunContext, read: CachedActivations | LiveActivations
+) -> Stage[DifferenceEnergy]:
+    return context.stage(
         "score",
-        f"difference energy at {pair.site}",
-        DifferenceEnergy,
-        make,
-        recipe={"site": pair.site, "pair": list(context.config.pair)},
-        inputs=pair.inputs,
-        modules=(
-            *(f"{_LATENTS}.{m}" for m in ("difference.energy", "activations.prompts")),
-            *pair.modules,
-            "modeldiff_harness.stats",
-        ),
+        difference_energy,
+        title=f"difference energy at {read.site}",
+        gives=DifferenceEnergy,
+        settings={"pair": context.config.pair},
+        tools={"stream": read},
     )
 
 
 def _controls_stage(
-    context: PairContext, pair: CachedActivations | LiveActivations
+    context: RunContext, read: CachedActivations | LiveActivations
 ) -> Stage[SimpleControls]:
-    def make(runtime: Runtime) -> SimpleControls:
-        with pair.look(runtime) as (stream, corpus):
-            present = {document.capability for document in corpus.documents}
-            return simple_controls(
-                stream,
-                (context.baseline, context.candidate),
-                corpus,
-                capabilities=[key for key in load_taxonomy().keys if key in present],
-                runtime=runtime,
-            )
-
-    return Stage(
-        context.runner,
+    return context.stage(
         "score",
-        f"simple controls at {pair.site}",
-        SimpleControls,
-        make,
-        recipe={"site": pair.site, "pair": list(context.config.pair)},
-        inputs=pair.inputs,
-        modules=(
-            *(f"{_LATENTS}.{m}" for m in ("difference.controls", "activations.prompts")),
-            *pair.modules,
-            "modeldiff_harness.stats",
-        ),
+        simple_controls,
+        title=f"simple controls at {read.site}",
+        gives=SimpleControls,
+        settings={"pair": context.config.pair},
+        tools={"stream": read},
     )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from modeldiff_harness.artifacts import HarvestedActivations, TokenisedCorpus
+from modeldiff_harness.artifacts import TokenisedCorpus
 from modeldiff_harness.errors import MdhError, RunError
-from modeldiff_harness.pipeline.context import PairContext
-from modeldiff_harness.stages import Stage
+from modeldiff_harness.pipeline.context import RunContext
+from modeldiff_harness.store import existing_folder
 
 __all__ = ["LatentCost", "cost_lines", "refuse_full_disk"]
 
@@ -59,7 +58,7 @@ class LatentCost:
 
 
 def latent_cost(
-    context: PairContext,
+    context: RunContext,
     sites: Sequence[str],
     dictionaries: Sequence[Sequence[str]],
     n_nulls: int,
@@ -70,7 +69,7 @@ def latent_cost(
     """
     config = context.config.latents
     names = list(dict.fromkeys(n for d in ((*context.config.pair,), *dictionaries) for n in d))
-    widths = {n: context.identity(n, context.harvest_dtype).width for n in names}
+    widths = {n: context.harvested_identity(n).width for n in names}
     sizes = {n: _model_bytes(context, n, sites) for n in names}
     together = max((_loaded_together(context, models, sizes) for models in dictionaries), default=0)
     width = max(sum(widths[n] for n in models) for models in dictionaries)
@@ -93,7 +92,7 @@ def latent_cost(
 
 
 def cost_lines(
-    context: PairContext,
+    context: RunContext,
     sites: Sequence[str],
     dictionaries: Sequence[Sequence[str]],
     n_nulls: int,
@@ -101,7 +100,7 @@ def cost_lines(
     """Return what `--plan` prints of the arm: both ways, which one is configured, what is short."""
     cost = latent_cost(context, sites, dictionaries, n_nulls)
     mode = context.config.latents.activations
-    disk = shutil.disk_usage(_existing(context.store.root)).free
+    disk = shutil.disk_usage(existing_folder(context.store.root)).free
     memory, where = _available_memory(context.device)
     lines = [
         f"activations cached{_mark(mode, 'cached')}: at most {_gib(cost.disk_cached)} of disk "
@@ -131,20 +130,19 @@ def cost_lines(
 
 
 def refuse_full_disk(
-    context: PairContext,
+    context: RunContext,
     corpus: TokenisedCorpus,
-    harvests: Iterable[Stage[HarvestedActivations]],
+    n_missing: int,
     sites: Sequence[str],
 ) -> None:
     """Raise RunError, before the first harvest, when the missing ones cannot fit on the disk."""
-    missing = [stage for stage in harvests if not stage.ready()]
-    width = context.identity(context.baseline, context.harvest_dtype).width
+    width = context.harvested_identity(context.baseline).width
     item = _BYTES.get(context.config.latents.stored_dtype, 4)
-    needed = len(missing) * int(corpus.keep_T.sum()) * width * len(sites) * item
-    free = shutil.disk_usage(_existing(context.store.root)).free
+    needed = n_missing * int(corpus.keep_T.sum()) * width * len(sites) * item
+    free = shutil.disk_usage(existing_folder(context.store.root)).free
     if needed > free:
         raise RunError(
-            f"{len(missing)} harvests need {_gib(needed)} of disk and {_gib(free)} are free.",
+            f"{n_missing} harvests need {_gib(needed)} of disk and {_gib(free)} are free.",
             hint=_STREAM_HINT,
         )
 
@@ -157,22 +155,21 @@ def _memory_hint(cost: LatentCost, mode: str) -> str:
     return "Give n_latents lower, or use a larger device."
 
 
-def _learner_config(context: PairContext) -> dict[str, Any]:
+def _learner_config(context: RunContext) -> dict[str, Any]:
     config = context.config.latents
-    chosen = context.registry.choose("dictionary_learner", config.learner, config.learner_config)
+    chosen = context.choice("dictionary_learner", config.learner, config.learner_config)
     return dict(chosen.config)
 
 
-def _model_bytes(context: PairContext, name: str, sites: Sequence[str]) -> tuple[int, int]:
+def _model_bytes(context: RunContext, name: str, sites: Sequence[str]) -> tuple[int, int]:
     """Return (whole, up to the last site) weights of a model; estimated where it is unknown."""
     from modeldiff_harness.models.blocks import parse_site
-    from modeldiff_harness.models.truncate import size_of
 
-    identity = context.identity(name, context.harvest_dtype)
+    identity = context.harvested_identity(name)
     last = max(parse_site(site, identity.n_blocks, name) for site in sites)
     item = _BYTES.get(context.harvest_dtype, 4)
     try:
-        size = size_of(context.pool(context.harvest_dtype).config(name), last)
+        whole, up_to_site = context.models.n_parameters(name, last)
     except (MdhError, ValueError, OSError, KeyError, AttributeError, RuntimeError):
         # an architecture that does not build without weights: 12 D² a block, and the embedding
         embedding, block = identity.vocab_size * identity.width, 12 * identity.width**2
@@ -180,11 +177,11 @@ def _model_bytes(context: PairContext, name: str, sites: Sequence[str]) -> tuple
             (embedding + identity.n_blocks * block) * item,
             (embedding + (last + 1) * block) * item,
         )
-    return size.n_parameters * item, size.n_up_to_site * item
+    return whole * item, up_to_site * item
 
 
 def _loaded_together(
-    context: PairContext, models: Sequence[str], sizes: dict[str, tuple[int, int]]
+    context: RunContext, models: Sequence[str], sizes: dict[str, tuple[int, int]]
 ) -> int:
     """Return the weights of the distinct bases of `models`; adapters are counted as nothing."""
     bases = {(context.refs[n].path, context.refs[n].revision): sizes[n][1] for n in models}
@@ -206,9 +203,3 @@ def _mark(mode: str, this: str) -> str:
 
 def _gib(n_bytes: int) -> str:
     return f"{n_bytes / 2**30:,.2f} GiB"
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from modeldiff_harness.artifacts import (
+    ColumnOwner,
     LatentLabels,
     LatentOwners,
     NullMatch,
     ScorePass,
     TrainedDictionary,
 )
-from modeldiff_harness.contracts import DesignMember, Runtime, SourceModels
+from modeldiff_harness.contracts import DesignMember
 from modeldiff_harness.latents.classify.classify import classify
 from modeldiff_harness.latents.classify.pairwise import Guards
 from modeldiff_harness.latents.classify.rules import DEFAULT_RULES, AboveNullRule, ClassifyRule
 from modeldiff_harness.latents.difference.match import match_null
+from modeldiff_harness.latents.harvest.reading import CachedActivations, LiveActivations
 from modeldiff_harness.latents.label.label import label
 from modeldiff_harness.latents.score.score import score
 from modeldiff_harness.latents.train.train import train
-from modeldiff_harness.pipeline.arms.latents.activations import (
-    Activations,
-    CachedActivations,
-    LiveActivations,
-)
-from modeldiff_harness.stages import Stage
+from modeldiff_harness.latents.train.use import LearnerUse
+from modeldiff_harness.models.use import DecodeUse, ScaledModelsUse
+from modeldiff_harness.pipeline.arms.latents.activations import Activations
+from modeldiff_harness.stages import Built, Fresh, Stage
 
-__all__ = ["MemberStages", "NullStages", "member_stages"]
+__all__ = ["DictionaryStages", "NullStages", "StageMaker"]
 
-_LATENTS = "modeldiff_harness.latents"
-_TRAINING = ("train", "training", "dictionaries.threshold", "dictionaries.encode", "kernels")
-_SCORING = (
-    "score",
-    "scoring",
-    "dictionaries.encode",
-    "compiled",
-    "kernels",
-    "activations.renormalise",
-    "activations.prompts",
-)
+Read = CachedActivations | LiveActivations
 
 
 @dataclass(frozen=True)
@@ -56,7 +46,7 @@ class NullStages:
 
 
 @dataclass(frozen=True)
-class MemberStages:
+class DictionaryStages:
     """One dictionary of one replicate."""
 
     member: DesignMember
@@ -68,62 +58,85 @@ class MemberStages:
     null: NullStages | None
 
 
-class _Builder:
-    """What the stages of all dictionaries of a run share."""
+class StageMaker:
+    """Makes the stages of all dictionaries of a run."""
 
-    def __init__(self, activations: Activations) -> None:
-        context = activations.context
+    def __init__(self, activations: Activations, design: str) -> None:
         self.activations = activations
-        self.context = context
-        self.corpus = activations.corpus
-        self.latents = context.config.latents
-        registry = context.registry
-        self.learner = registry.choose(
-            "dictionary_learner", self.latents.learner, self.latents.learner_config
+        self.context = activations.context
+        self.design = design
+        self.config = self.context.config.latents
+        self.learner = self.context.choice(
+            "dictionary_learner", self.config.learner, self.config.learner_config
         )
-        learner = self.learner.build()  # wrong settings are refused before any work
-        self.trains = getattr(learner, "trains", True)
-        self.learner_recipe = self.learner.recipe()
-        if hasattr(learner, "fingerprint"):  # what it reads speaks, not where that lies
-            self.learner_recipe |= {"config": {}, "content": learner.fingerprint()}
-        self.scorers = [registry.choose("latent_scorer", name) for name in self.latents.scorers]
-        self.labeler = registry.choose("labeler", self.latents.labeler, self.latents.labeler_config)
+        self.scorers = [self.context.choice("latent_scorer", n) for n in self.config.scorers]
+        self.labeler = self.context.choice(
+            "labeler", self.config.labeler, self.config.labeler_config
+        )
 
-    def train_stage(
-        self,
-        dictionary_id: str,
-        design: str,
-        replicate: int,
-        read: CachedActivations | LiveActivations,
-    ) -> Stage[TrainedDictionary]:
-        def make(runtime: Runtime) -> TrainedDictionary:
-            with read.stream(runtime) as stream:
-                return train(
-                    self.learner.build(),
-                    stream,
-                    dictionary_id=dictionary_id,
-                    design=design,
-                    replicate=replicate,
-                    runtime=runtime,
-                )
+    @cached_property
+    def trains(self) -> bool:
+        """Whether the learner trains; wrong settings of it are refused here, before any work."""
+        return bool(self.learner.build().trains)
 
-        return Stage(
-            self.context.runner,
-            "train",
-            dictionary_id,
-            TrainedDictionary,
-            make,
-            recipe={
-                "dictionary_id": dictionary_id,
-                "design": design,
-                "replicate": replicate,
-                "site": read.site,
-                "learner": self.learner_recipe,
-                "versions": self.context.versions("torch"),
-                **read.recipe(),
+    def dictionary(self, member: DesignMember, site: str, replicate: int) -> DictionaryStages:
+        """Return the stages of one dictionary and, where a null twin exists, of its null run."""
+        read = self.activations.of(member.models, site)
+        name = f"{member.dictionary_id}#r{replicate}"
+        trained = self._train(name, replicate, read)
+        scored = self._score(trained, read)
+        null = self._null(member, site, replicate)
+        owners = self._classify(name, scored, member.roles, null.score if null else None)
+        labels = self._label(owners, scored, replicate)
+        return DictionaryStages(member, replicate, trained, scored, owners, labels, null)
+
+    def _null(self, member: DesignMember, site: str, replicate: int) -> NullStages | None:
+        twin = self.context.null_twin
+        if member.null_models is None or twin is None or not self.trains:
+            return None
+        (reference,) = (name for name in member.null_models if name != twin)
+        (replaced,) = (name for name in member.models if name != reference)
+        match = self._match(reference, replaced, twin, site)
+        read = self.activations.of((reference, twin), site, (twin, match))
+        name = f"null of {member.dictionary_id}#r{replicate}"
+        trained = self._train(name, replicate, read)
+        scored = self._score(trained, read)
+        roles = {twin if model == replaced else model: role for model, role in member.roles.items()}
+        itself = [rule for rule in DEFAULT_RULES if not isinstance(rule, AboveNullRule)]
+        owners = self._classify(name, scored, roles, None, itself)
+        labels = self._label(owners, scored, replicate)
+        return NullStages(match, trained, scored, owners, labels)
+
+    # ── one stage each ───────────────────────────────────────────────────────────────────────
+
+    def _match(self, reference: str, model: str, twin: str, site: str) -> Stage[NullMatch]:
+        """Find the factor of the twin's adapter; what is harvested already is not run again."""
+        read = self.activations.of((reference, model), site)
+        cached = read.harvests if isinstance(read, CachedActivations) else ()
+        names = (reference, model, twin)
+        return self.context.stage(
+            "harvest",
+            match_null,
+            title=f"match {twin} to {model} (from {reference})",
+            gives=NullMatch,
+            inputs={"corpus": self.activations.corpus, "harvested": cached},
+            settings={"site": site, "reference": reference, "model": model, "twin": twin},
+            tools={
+                "source": Fresh(self.activations.source),
+                "models": ScaledModelsUse(self.context.models, names, self.context.harvest_dtype),
             },
-            inputs=read.inputs,
-            modules=(*(f"{_LATENTS}.{m}" for m in _TRAINING), *read.modules),
+            estimate="a few thousand tokens, several times",
+        )
+
+    def _train(self, name: str, replicate: int, read: Read) -> Stage[TrainedDictionary]:
+        return self.context.stage(
+            "train",
+            train,
+            title=name,
+            gives=TrainedDictionary,
+            settings={"dictionary_id": name, "design": self.design, "replicate": replicate},
+            tools={"learner": LearnerUse(self.learner), "stream": read},
+            libraries=("torch",),
             estimate=(
                 _training_estimate(self.learner.config)
                 if self.trains
@@ -131,204 +144,71 @@ class _Builder:
             ),
         )
 
-    def score_stage(
-        self,
-        trained: Stage[TrainedDictionary],
-        read: CachedActivations | LiveActivations,
-    ) -> Stage[ScorePass]:
-        def make(runtime: Runtime) -> ScorePass:
-            scorers = [choice.build() for choice in self.scorers]
-            with read.stream(runtime) as stream:
-                return ScorePass(*score(trained.value(), stream, scorers, runtime=runtime))
-
-        return Stage(
-            self.context.runner,
+    def _score(self, trained: Stage[TrainedDictionary], read: Read) -> Stage[ScorePass]:
+        return self.context.stage(
             "score",
-            trained.title,
-            ScorePass,
-            make,
-            recipe={"scorers": [choice.recipe() for choice in self.scorers]},
-            inputs=(trained, *read.inputs),
-            modules=(*(f"{_LATENTS}.{m}" for m in _SCORING), *read.modules),
+            score,
+            title=trained.title,
+            gives=ScorePass,
+            inputs={"dictionary": trained},
+            settings={
+                "owners": [
+                    ColumnOwner(c.registered.component.name, c.registered.distribution)
+                    for c in self.scorers
+                ]
+            },
+            tools={"scorers": [Built(choice) for choice in self.scorers], "stream": read},
             estimate="one pass over the held-out tokens",
         )
 
-    def classify_stage(
+    def _classify(
         self,
-        scored: Stage[ScorePass],
-        roles: dict[str, str],
-        null: Stage[ScorePass] | None,
         title: str,
+        scored: Stage[ScorePass],
+        roles: Mapping[str, str],
+        null: Stage[ScorePass] | None,
         rules: Sequence[ClassifyRule] = DEFAULT_RULES,
     ) -> Stage[LatentOwners]:
         guards = Guards(
-            min_active_tokens=self.latents.min_active_tokens,
-            min_active_documents=self.latents.min_active_documents,
+            min_active_tokens=self.config.min_active_tokens,
+            min_active_documents=self.config.min_active_documents,
         )
-
-        def make(runtime: Runtime) -> LatentOwners:
-            return classify(
-                scored.value().scores,
-                roles,
-                rules=rules,
-                guards=guards,
-                null_scores=null.value().scores if null else None,
-                runtime=runtime,
-            )
-
-        return Stage(
-            self.context.runner,
+        return self.context.stage(
             "classify",
-            title,
-            LatentOwners,
-            make,
-            recipe={
-                "roles": roles,
-                "guards": dataclasses.asdict(guards),
-                "rules": [rule.name for rule in rules],
+            classify,
+            title=title,
+            gives=LatentOwners,
+            inputs={
+                "scores": scored.part("scores"),
+                "null_scores": null.part("scores") if null else None,
             },
-            inputs=(scored, *([null] if null else [])),
-            modules=tuple(f"{_LATENTS}.{m}" for m in ("classify", "ownership")),
+            settings={"roles": dict(roles), "guards": guards, "rules": rules},
         )
 
-    def label_stage(
+    def _label(
         self, owners: Stage[LatentOwners], scored: Stage[ScorePass], replicate: int
     ) -> Stage[LatentLabels]:
-        def make(runtime: Runtime) -> LatentLabels:
-            found = scored.value()
-            return label(
-                owners.value(),
-                found.scores,
-                found.examples,
-                self.corpus.value(),
-                self.labeler.build(),
-                self.decode,
-                n_decoys=self.latents.n_decoys,
-                seed=replicate,
-                runtime=runtime,
-            )
-
-        return Stage(
-            self.context.runner,
+        context = self.context
+        return context.stage(
             "label",
-            owners.title,
-            LatentLabels,
-            make,
-            recipe={
-                "labeler": self.labeler.recipe(),
-                "n_decoys": self.latents.n_decoys,
-                "seed": replicate,
+            label,
+            title=owners.title,
+            gives=LatentLabels,
+            inputs={
+                "owners": owners,
+                "scores": scored.part("scores"),
+                "examples": scored.part("examples"),
+                "corpus": self.activations.corpus,
             },
-            inputs=(owners, scored, self.corpus),
-            modules=(
-                f"{_LATENTS}.label",
-                f"{_LATENTS}.meaning",
-                "modeldiff_harness.stats",
-                "modeldiff_harness.taxonomy",
-            ),
+            settings={"n_decoys": self.config.n_decoys, "seed": replicate},
+            tools={
+                "labeler": Built(self.labeler),
+                "decode": DecodeUse(context.models, context.baseline, context.harvest_dtype),
+            },
         )
 
-    def decode(self, ids: Sequence[int]) -> list[str]:
-        """Turn token ids into one text a token."""
-        tokenizer = self.context.pool(self.context.harvest_dtype).tokenizer(self.context.baseline)
-        return [str(tokenizer.decode([token])) for token in ids]
 
-
-def member_stages(
-    activations: Activations,
-    member: DesignMember,
-    *,
-    design: str,
-    site: str,
-    replicate: int,
-) -> MemberStages:
-    """Return the stages of one dictionary and, where a null twin exists, of its null run."""
-    build = _Builder(activations)
-    own = activations.of(member.models, site)
-    name = f"{member.dictionary_id}#r{replicate}"
-    trained = build.train_stage(name, design, replicate, own)
-    scored = build.score_stage(trained, own)
-    null = _null_stages(build, member, design, site, replicate)
-    owners = build.classify_stage(scored, dict(member.roles), null.score if null else None, name)
-    labels = build.label_stage(owners, scored, replicate)
-    return MemberStages(member, replicate, trained, scored, owners, labels, null)
-
-
-def _null_stages(
-    build: _Builder,
-    member: DesignMember,
-    design: str,
-    site: str,
-    replicate: int,
-) -> NullStages | None:
-    context = build.context
-    if member.null_models is None or context.null_twin is None or not build.trains:
-        return None
-    twin = context.null_twin
-    (reference,) = (name for name in member.null_models if name != twin)
-    (replaced,) = (name for name in member.models if name != reference)
-    match = _match_stage(build, reference, replaced, twin, site)
-    own = build.activations.of((reference, twin), site, (twin, match))
-    name = f"null of {member.dictionary_id}#r{replicate}"
-    trained = build.train_stage(name, design, replicate, own)
-    scored = build.score_stage(trained, own)
-    roles = {(twin if model == replaced else model): role for model, role in member.roles.items()}
-    itself = [rule for rule in DEFAULT_RULES if not isinstance(rule, AboveNullRule)]
-    owners = build.classify_stage(scored, roles, None, name, itself)
-    labels = build.label_stage(owners, scored, replicate)
-    return NullStages(match, trained, scored, owners, labels)
-
-
-def _match_stage(
-    build: _Builder, reference: str, replaced: str, twin: str, site: str
-) -> Stage[NullMatch]:
-    context = build.context
-    source = context.registry.choose(
-        "activation_source", build.latents.source, build.latents.source_config
-    )
-    measured = build.activations.of((reference, replaced), site)
-    cached = measured.harvests if isinstance(measured, CachedActivations) else ()
-
-    def make(runtime: Runtime) -> NullMatch:
-        harvests = [stage.value() for stage in cached]
-        return match_null(
-            source.build,
-            lambda name, scale: SourceModels((name,), context.rescaled_pool(name, scale)),
-            build.corpus.value(),
-            site,
-            reference=reference,
-            model=replaced,
-            twin=twin,
-            harvested={harvest.views[0].model: harvest for harvest in harvests},
-            runtime=runtime,
-        )
-
-    return Stage(
-        context.runner,
-        "harvest",
-        f"match {twin} to {replaced} (from {reference})",
-        NullMatch,
-        make,
-        recipe={
-            "models": [
-                context.identity_recipe(name, context.harvest_dtype)
-                for name in (reference, replaced, twin)
-            ],
-            "site": site,
-            "source": source.recipe(),
-        },
-        inputs=(build.corpus, *cached),
-        modules=(
-            f"{_LATENTS}.difference.match",
-            f"{_LATENTS}.difference.energy",
-            f"{_LATENTS}.activations.sample",
-            "modeldiff_harness.models.blocks",
-        ),
-        estimate="a few thousand tokens, several times",
-    )
-
-
-def _training_estimate(config: Any) -> str:
+def _training_estimate(config: Mapping[str, Any]) -> str:
     steps, batch = config.get("steps"), config.get("batch_tokens")
     if steps and batch:
         return f"{steps:,} steps × {batch:,} tokens, L = {config.get('n_latents', 0):,}"

@@ -1,38 +1,54 @@
-"""Computing the latent arm in order and gathering what the report reads."""
+"""Gathering what the report reads of the latent arm."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from modeldiff_harness.pipeline.arms.latents.arm import LatentStages
-from modeldiff_harness.pipeline.arms.latents.dictionary import MemberStages
-from modeldiff_harness.pipeline.context import PairContext
+from modeldiff_harness.artifacts import (
+    CapabilityProfile,
+    DifferenceEnergy,
+    SimpleControls,
+    TokenisedCorpus,
+)
+from modeldiff_harness.models.use import DecodeUse
+from modeldiff_harness.pipeline.arms.latents.activations import Activations
+from modeldiff_harness.pipeline.arms.latents.dictionary import DictionaryStages
+from modeldiff_harness.pipeline.context import RunContext
 from modeldiff_harness.plugins import OWN_DISTRIBUTION
 from modeldiff_harness.report.build.inputs import LatentFindings, MemberFindings
+from modeldiff_harness.stages import Stage
 
 __all__ = ["latent_findings"]
 
 
-def latent_findings(context: PairContext, stages: LatentStages) -> LatentFindings:
-    """Run the latent arm: the look that costs no training first, then the dictionaries."""
-    energies = tuple(stage.value() for stage in stages.energies)
-    controls = stages.controls.value() if stages.controls is not None else None
-    members = tuple(_member(member) for member in stages.members)
+def latent_findings(
+    context: RunContext,
+    *,
+    design: str,
+    corpus: Stage[TokenisedCorpus],
+    dictionaries: Sequence[DictionaryStages],
+    profile: Stage[CapabilityProfile],
+    energies: Sequence[Stage[DifferenceEnergy]],
+    controls: Stage[SimpleControls] | None,
+    activations: Activations,
+) -> LatentFindings:
+    """Return the artifacts of the arm side by side, computing what is missing."""
+    members = tuple(_member(stages) for stages in dictionaries)
     return LatentFindings(
         rule=context.config.latents.rule,
-        design=stages.design,
-        corpus=stages.corpus.value(),
-        decode=_decoder(context),
+        design=design,
+        corpus=corpus.value(),
+        decode=DecodeUse(context.models, context.baseline, context.harvest_dtype).decode,
         members=members,
-        profile=stages.profile.value(),
-        energies=energies,
-        controls=controls,
-        extra_columns=_extra_columns(context, members),
-        how_run=stages.activations.how(),
+        profile=profile.value(),
+        energies=tuple(stage.value() for stage in energies),
+        controls=None if controls is None else controls.value(),
+        extra_columns=_extra_columns(members),
+        how_run=activations.how(),
     )
 
 
-def _member(stages: MemberStages) -> MemberFindings:
+def _member(stages: DictionaryStages) -> MemberFindings:
     scored = stages.score.value()
     null = stages.null
     return MemberFindings(
@@ -48,37 +64,11 @@ def _member(stages: MemberStages) -> MemberFindings:
     )
 
 
-def _decoder(context: PairContext) -> Callable[[Sequence[int]], list[str]]:
-    tokenizer = context.pool(context.harvest_dtype).tokenizer(context.baseline)
-    return lambda ids: [str(tokenizer.decode([token])) for token in ids]
-
-
-def _extra_columns(context: PairContext, members: Sequence[MemberFindings]) -> dict[str, str]:
+def _extra_columns(members: Sequence[MemberFindings]) -> dict[str, str]:
     """Return the columns that scorers of other distributions made, with what they mean."""
-    foreign = [
-        name
-        for name in context.config.latents.scorers
-        if context.registry.find("latent_scorer", name).distribution != OWN_DISTRIBUTION
-    ]
-    if not foreign or not members:
-        return {}
-    own = context.registry
-    builtin = set()
-    for name in context.config.latents.scorers:
-        if name not in foreign:
-            builtin.add(own.find("latent_scorer", name).component.name)
-    prefixes = (
-        "delta_norm",
-        "decoder_",
-        "nu_",
-        "beta_",
-        "n_active_",
-        "firing_rate",
-        "mean_",
-        "max_",
-    )
     return {
         column.name: f"{column.meaning} [{column.unit}]"
-        for column in members[0].scores.columns
-        if not column.name.startswith(prefixes)
+        for member in members[:1]
+        for column in member.scores.columns
+        if column.owner is not None and column.owner.distribution != OWN_DISTRIBUTION
     }

@@ -1,0 +1,56 @@
+"""Answers that say little about a model: not extracted, empty, truncated, refused, failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from modeldiff_harness.artifacts import AnswerFaults
+from modeldiff_harness.checks.behaviour import refuses
+
+__all__ = ["FAULTS", "count_faults", "generation_faults"]
+
+FAULTS = ("not_extracted", "empty", "truncated", "refused", "error")
+
+_is_refusal = refuses(True)
+
+
+def generation_faults(
+    text: str, *, extracted: bool = True, truncated: bool = False, refused: bool = False
+) -> tuple[str, ...]:
+    """Return what is the matter with a generated text; refusals are also found by their wording."""
+    found = []
+    if not text.strip():
+        found.append("empty")
+    elif not extracted:
+        found.append("not_extracted")
+    if truncated:
+        found.append("truncated")
+    if refused or (len(text.split(None, 1)) > 1 and _is_refusal("", text)[0]):  # never one word
+        found.append("refused")
+    return tuple(found)
+
+
+def count_faults(
+    task: str,
+    filter_name: str,
+    model: str,
+    answers: Collection[Sequence[str]],
+    recorded: Sequence[str],
+) -> AnswerFaults:
+    """Count the faults of one model's answers; those the source cannot show stay None."""
+    found = Counter(fault for faults in answers for fault in set(faults))
+    counts = {
+        fault: found[fault] if fault in recorded or fault in found else None for fault in FAULTS
+    }
+    return AnswerFaults(
+        task,
+        filter_name,
+        model,
+        len(answers),
+        n_not_extracted=counts["not_extracted"],
+        n_empty=counts["empty"],
+        n_truncated=counts["truncated"],
+        n_refused=counts["refused"],
+        n_errors=counts["error"],
+    )
