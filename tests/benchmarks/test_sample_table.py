@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -56,6 +57,17 @@ def test_a_number_that_is_none_is_not_a_missing_one() -> None:
     assert table[0] == table[0], "a row that repeats another is one also with NaN in it"
     assert table[1].values == {}
     assert (table.number(1, "acc"), table.number(0, "f1")) == (None, None)
+
+
+def test_hashes_made_here_are_of_the_item_its_target_and_its_prompt() -> None:
+    given = {"target": "4", "prompt": "2 + 2?", "response": "4", "values": {"acc": 1.0}}
+    one = TaskSample.of(0, item=["2 + 2?", ["3", "4"]], **given)
+    assert one.prompt_hash == hashlib.sha256(b"2 + 2?").hexdigest()
+    assert (one.filter, one.response_by_length, one.parts) == ("none", "4", {})
+    answered = TaskSample.of(0, item=["2 + 2?", ["3", "4"]], **{**given, "response": "3"})
+    assert answered.key == one.key
+    assert TaskSample.of(0, item=["2 + 2?", ["4", "3"]], **given).key != one.key
+    assert TaskSample.of(0, item="\ud800", repeat=2, filter="x", **given).repeat == 2
 
 
 def odd_rows(make: MakeRow) -> dict[str, dict[str, Any]]:

@@ -420,7 +420,7 @@ def test_an_importer_of_a_plugin_is_asked(tmp_path: Path) -> None:
         def read(self, path: Path) -> ImportedResults:
             values = [float(line) for line in path.read_text().split()]
             samples = [
-                TaskSample(i, str(i), "", "", "none", "", "", "", "", {"score": v})
+                TaskSample.of(i, item=i, target="", prompt="", response="", values={"score": v})
                 for i, v in enumerate(values)
             ]
             return ImportedResults(path.stem, "lines", (MeasuredTask("mine", tuple(samples)),))
