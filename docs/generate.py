@@ -22,15 +22,18 @@ from modeldiff_harness.builtin import mdh_components
 from modeldiff_harness.builtin.batchtopk import BatchTopKConfig
 from modeldiff_harness.builtin.l1 import L1Config
 from modeldiff_harness.cli import cli
-from modeldiff_harness.cli.options import _PLACES
-from modeldiff_harness.config import PRESETS, RunConfig
+from modeldiff_harness.cli.options import RUN_OPTIONS
+from modeldiff_harness.config import RunConfig
 from modeldiff_harness.demo.plugin import mdh_components as demo_components
-from modeldiff_harness.gate.schema import verdict_markdown
-from modeldiff_harness.report.schema import field_docs, schema_markdown
+from modeldiff_harness.presets import PRESETS
+from modeldiff_harness.typed_json import field_docs, json_schema
 
 DOCS = Path(__file__).parent
 NOTES = yaml.safe_load((DOCS / "generate_notes.yaml").read_text(encoding="utf-8"))
 """Words that stand nowhere in the code: introductions, kinds, examples of hooks, bare flags."""
+
+_KEYS = {option.name: option.keys for option in RUN_OPTIONS}
+"""Option of a run → the configuration keys that it sets."""
 
 _MADE = "This page is made from the code by `python docs/generate.py`; a test keeps it current."
 
@@ -93,12 +96,14 @@ def _options(params: list[click.Parameter], *, with_keys: bool) -> list[str]:
         name = "`, `".join(names)
         flag = isinstance(param, click.Option) and param.is_flag
         takes = "" if flag else _cell(param.make_metavar(click.Context(cli)))
-        section, key = _PLACES.get(param.name or "", (None, ""))
-        place = f"{section}.{key}" if section else key
-        given = getattr(param, "help", None) or NOTES["settings"].get(place)
+        keys = _KEYS.get(param.name or "", ())
+        given = getattr(param, "help", None) or next(
+            (NOTES["settings"][key] for key in keys if key in NOTES["settings"]), None
+        )
         meaning = given or NOTES["options"].get(param.name, "")
         cells = [f"`{name}`", takes and f"`{takes}`", _cell(meaning)]
-        lines.append(f"| {' | '.join(cells + ([place and f'`{place}`'] if with_keys else []))} |")
+        cells += [", ".join(f"`{key}`" for key in keys)] if with_keys else []
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
@@ -172,21 +177,16 @@ def _default(field: dataclasses.Field[Any]) -> str:
 def kinds_page() -> str:
     """Return a section a kind with its contract, and the records the contracts use."""
     components = [*mdh_components(), *demo_components()]
-    protocols = set()
     lines = ["# Plugin kinds", "", _MADE, ""]
     lines += [f"Contracts of API version {contracts.API_VERSION}.", _intro("kinds"), ""]
-    lines += ["| kind | the factory returns | built in |", "|---|---|---|"]
+    lines += ["| kind | contract | built in |", "|---|---|---|"]
     for kind, returns in contracts.KINDS.items():
         names = ", ".join(f"`{c.name}`" for c in components if c.kind == kind) or "–"
-        lines.append(f"| [`{kind}`](#{kind}) | {_cell(returns)} | {names} |")
+        lines.append(f"| [`{kind}`](#{kind}) | `{returns}` | {names} |")
     for kind, returns in contracts.KINDS.items():
         lines += ["", f"## {kind}", "", NOTES["kinds"][kind].strip(), ""]
-        protocol = getattr(contracts, returns, None)
-        if protocol is None:
-            lines += ["```text", f"factory: {returns}", "```", ""]
-        else:
-            protocols.add(returns)
-            lines += ["```py", inspect.getsource(protocol).rstrip(), "```", ""]
+        source = inspect.getsource(getattr(contracts, returns)).rstrip()
+        lines += ["```py", source, "```", ""]
         for found in (c for c in components if c.kind == kind):
             config = ", ".join(f"`{k}={v!r}`" for k, v in found.config.items())
             lines.append(
@@ -195,7 +195,7 @@ def kinds_page() -> str:
     lines += ["", "## Records of the contracts"]
     for name in contracts.__all__:
         kind_or_text = getattr(contracts, name)
-        if inspect.isclass(kind_or_text) and name not in protocols:
+        if inspect.isclass(kind_or_text) and name not in contracts.KINDS.values():
             source = inspect.getsource(kind_or_text).rstrip()
             lines += ["", f"### {name}", "", "```py", source, "```"]
     return "\n".join(lines) + "\n"
@@ -253,6 +253,63 @@ def artifacts_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+# ── report-schema.md, gate-schema.md ─────────────────────────────────────────────────────────
+
+
+def document_page(kind: Any, name: str) -> str:
+    """Return a table of fields for every record of a JSON file that holds a `kind`."""
+    schema = json_schema(kind, kind.__name__)
+    lines = [
+        f"# {name}",
+        "",
+        f"Schema version {kind.SCHEMA_VERSION}. Every delta is candidate − baseline. This page",
+        "is made by `python docs/generate.py` from the dataclasses in",
+        "`modeldiff_harness/artifacts/`; a test holds the two together.",
+    ]
+    for record in _records(schema, schema["$defs"], {}):
+        meaning = _line(record["description"].split("\n\n")[0])
+        lines += ["", f"## {record['title']}", "", meaning, ""]
+        lines += ["| field | type | meaning |", "|---|---|---|"]
+        for key, field in record["properties"].items():
+            meaning = _line(field.get("description", "")).replace("|", "\\|")
+            lines.append(f"| `{key}` | {_json_type(field)} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _records(schema: Any, known: Mapping[str, Any], seen: dict[str, None]) -> Iterator[Any]:
+    """Yield the records that a schema leads to, in order, once."""
+    if "properties" in schema:
+        yield schema
+    name = schema.get("$ref", "").rpartition("/")[2]
+    if name and name not in seen:
+        seen[name] = None
+        yield from _records(known[name], known, seen)
+    inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", ()),
+             *schema.get("prefixItems", ())]  # fmt: skip
+    inner += [schema[key] for key in ("items", "additionalProperties") if schema.get(key)]
+    for part in inner:
+        if isinstance(part, dict):
+            yield from _records(part, known, seen)
+
+
+def _json_type(schema: Any) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(map(_json_type, schema["anyOf"]))
+    if "enum" in schema:
+        return " or ".join(f'"{choice}"' for choice in schema["enum"])
+    kind = schema.get("type")
+    if kind == "array":
+        return f"list of {_json_type(schema.get('items') or schema['prefixItems'][0])}"
+    if kind == "object":
+        inner = schema["additionalProperties"]
+        return f"map of text to {'any' if inner is True else _json_type(inner)}"
+    names = {"string": "text", "boolean": "true or false"}
+    return "any" if kind is None else names.get(kind, kind)
+
+
 # ── shared ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -270,7 +327,11 @@ def _cell(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Return one line without pointers to sections of papers, which readers of a page lack."""
-    return re.sub(r" \([^()]*§[^()]*\)", "", " ".join(text.split()))
+    return re.sub(r" \([^()]*§[^()]*\)", "", _line(text))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -279,8 +340,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/plugin-kinds.md": kinds_page,
     "reference/hooks.md": hooks_page,
     "reference/artifacts.md": artifacts_page,
-    "reference/report-schema.md": schema_markdown,
-    "reference/gate-schema.md": verdict_markdown,
+    "reference/report-schema.md": lambda: document_page(artifacts.Report, "report.json"),
+    "reference/gate-schema.md": lambda: document_page(artifacts.Verdict, "gate.json"),
 }
 
 

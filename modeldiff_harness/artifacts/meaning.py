@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from modeldiff_harness.artifacts.arrays import NDArray
 from modeldiff_harness.artifacts.estimates import Estimate, ShareComparison
 
 __all__ = [

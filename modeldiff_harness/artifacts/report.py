@@ -263,7 +263,7 @@ class Provenance:
 class Report:
     """Everything `mdh evaluate` found about a pair; every delta is candidate − baseline."""
 
-    SCHEMA_VERSION: ClassVar[int] = 1
+    SCHEMA_VERSION: ClassVar[int] = 2
 
     schema_version: int
     pair: PairReport
@@ -301,7 +301,7 @@ class Report:
             for row in energy.rows
         ]
         rows: dict[str, list[dict[str, Any]]] = {
-            "benchmarks": to_plain(self.benchmarks.rows),
+            "benchmarks": [row.columns() for row in self.benchmarks.rows],
             "preferences": split,
             "preference_categories": to_plain(self.preferences.categories),
             "latents": to_plain(self.latents.latents),

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import ImportedResults, MeasuredTask
-from modeldiff_harness.benchmarks.bench import safe_file_name
 from modeldiff_harness.benchmarks.bounded_files import read_json, walk_files
+from modeldiff_harness.benchmarks.sample_files import safe_file_name
 from modeldiff_harness.benchmarks.samples import LM_EVAL_FAULTS, read_samples
 from modeldiff_harness.benchmarks.tasks import capability_by_name
 from modeldiff_harness.errors import UsageError
@@ -55,6 +55,8 @@ class LmEvalResults:
 
     def read(self, path: Path) -> ImportedResults:
         """Read the one model at `path`: its folder, a folder above it, or one of its files."""
+        if not path.exists():
+            raise UsageError(f"there are no results at {path}.")
         if path.is_file() and _SAMPLES.fullmatch(path.name):
             return _read(path.parent, [path])
         folder = path.parent if path.is_file() else _model_folder(path)

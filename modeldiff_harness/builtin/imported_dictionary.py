@@ -6,7 +6,6 @@ only activations can tell (a scale, a threshold, an L0) is measured.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from modeldiff_harness.artifacts import TrainedDictionary
 from modeldiff_harness.contracts import ActivationStream, DictionaryLearner, Runtime
+from modeldiff_harness.digests import file_digest
 from modeldiff_harness.errors import UsageError
 
 __all__ = ["ImportedDictionary", "create"]
@@ -52,7 +52,7 @@ class ImportedDictionary(DictionaryLearner):
     def fingerprint(self) -> Any:
         """Return digests of the imported files."""
         # artifact.json holds the digest of the arrays beside it
-        return sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in self._files)
+        return sorted(map(file_digest, self._files))
 
     def fit(
         self,

@@ -166,9 +166,12 @@ def _comparison(counts: tuple[int, int, int, int]) -> ShareComparison:
     if isinstance(shift.ratio, Undetermined):
         suppressed = f"{shift.ratio.reason}: a count is below 5"
     elif shift.ratio.ratio is not None and shift.ratio.upper is not None:
-        ends = (shift.ratio.ratio, shift.ratio.lower, shift.ratio.upper)
-        middle, lower, upper = (100.0 * (x - 1.0) for x in ends)
-        change = Estimate(middle, lower, upper)
+        change = Estimate(
+            100.0 * (shift.ratio.ratio - 1.0),
+            100.0 * (shift.ratio.lower - 1.0),
+            100.0 * (shift.ratio.upper - 1.0),
+            method="score",
+        )
     return ShareComparison(
         *counts,
         share_difference=shift.difference,

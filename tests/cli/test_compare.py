@@ -42,7 +42,8 @@ def test_json_is_a_report_with_rows(mdh, pair):
     assert said.code == 0, said.err
     document = json.loads(said.out)
     (row,) = document["benchmarks"]["rows"]
-    assert (row["task"], row["n"], row["fixed"], row["broken"]) == ("gsm8k", 30, 2, 3)
+    counts = row["counts"]
+    assert (row["task"], row["n"], counts["fixed"], counts["broken"]) == ("gsm8k", 30, 2, 3)
     assert row["delta"] == pytest.approx(-1 / 30)
     assert document["benchmarks"]["gateable"]
     assert document["preferences"]["status"] == "not measured"
@@ -201,15 +202,16 @@ def test_flips_of_a_run_come_from_the_store(mdh, finished):
     assert {t["task"] for t in found["tasks"]} == set(rows)
     for task in found["tasks"]:
         row = rows[task["task"]]
-        if row["fixed"] is not None:
-            assert (task["n_gained"], task["n_lost"]) == (row["fixed"], row["broken"])
+        if (counts := row["counts"]) is not None:
+            assert (task["n_gained"], task["n_lost"]) == (counts["fixed"], counts["broken"])
 
 
 def test_options_of_pairing_are_refused_for_a_run(mdh, pair, tmp_path):
     assert mdh("compare", *pair, "--output_path", tmp_path / "out").code == 0
-    said = mdh("flips", tmp_path / "out", "--allow_unmatched")
-    assert said.code == 2
-    assert "a run is paired already" in said.error_line()
+    for flag in (["--allow_unmatched"], ["--cluster", "gsm8k=none"]):
+        said = mdh("flips", tmp_path / "out", *flag)
+        assert said.code == 2
+        assert f"{flag[0]} says how two results are paired" in said.error_line()
 
 
 def test_options_may_stand_before_the_folders(mdh, pair):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from modeldiff_harness.artifacts import PreferencesReport
-from modeldiff_harness.artifacts.codec import from_plain
 from modeldiff_harness.testing.battle_layouts import arena_140k
+from modeldiff_harness.typed_json import from_json
 
 PAIR = ("--baseline", "alpha-1", "--candidate", "beta-2")
 
@@ -56,7 +56,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_json_is_the_preferences_object_of_a_report(file: Path, light: Any) -> None:
     said = light("rank", file, *PAIR, "--format", "json")
     assert said.code == 0, said.err
-    section = from_plain(PreferencesReport, json.loads(said.out))
+    section = from_json(PreferencesReport, said.out)
     assert (section.status, section.source, section.n_models) == ("measured", "lmarena", 3)
     assert section.raw_elo.lower > 0
     assert section.substance_elo.lower < 0 < section.substance_elo.upper
@@ -174,6 +174,8 @@ def test_hostile_names_are_text_in_every_form(light: Any, tmp_path: Path) -> Non
         (("{file}", "--baseline", "alpha-1", "--candidate", "beta"), "Did you mean 'beta-2'"),
         (("{file}", "--baseline", "alpha-1", "--candidate", "alpha-1"), "both 'alpha-1'"),
         (("{file}", *PAIR, "--tasks", "mmlu"), "--tasks is for a run"),
+        (("{file}", *PAIR, "--null", "none"), "--null is for a run"),
+        (("{file}", *PAIR, "--use_cache", "x"), "--use_cache is for a run"),
         (("{file}", *PAIR, "--format_in", "lmarna"), "unknown battle format.*'lmarena'"),
         (("{file}", *PAIR, "--format_in", "alpaca-eval"), "no usable battle in the format"),
         (("{file}", *PAIR, "--format_args", "x=1"), "needs the importer it is for"),
