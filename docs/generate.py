@@ -19,13 +19,14 @@ import yaml
 
 from modeldiff_harness import artifacts, contracts, hookspecs
 from modeldiff_harness.builtin import mdh_components
-from modeldiff_harness.builtin.batchtopk_config import BatchTopKConfig
+from modeldiff_harness.builtin.batchtopk import BatchTopKConfig
+from modeldiff_harness.builtin.l1 import L1Config
 from modeldiff_harness.cli import cli
 from modeldiff_harness.cli.options import _PLACES
-from modeldiff_harness.config import PRESETS, RunConfig
+from modeldiff_harness.config import RunConfig
 from modeldiff_harness.demo.plugin import mdh_components as demo_components
-from modeldiff_harness.gate.schema import verdict_markdown
-from modeldiff_harness.report.schema import field_docs, schema_markdown
+from modeldiff_harness.presets import PRESETS
+from modeldiff_harness.typed_json import field_docs, json_schema
 
 DOCS = Path(__file__).parent
 NOTES = yaml.safe_load((DOCS / "generate_notes.yaml").read_text(encoding="utf-8"))
@@ -108,8 +109,9 @@ def configuration_page() -> str:
     """Return every configuration key with type, default and meaning, and the presets."""
     lines = ["# Configuration", "", _MADE, "", _intro("configuration")]
     lines += _settings(RunConfig, "")
-    lines += ["", "## learner_config of batchtopk", "", _first(BatchTopKConfig), ""]
-    lines += _fields(BatchTopKConfig, "learner")
+    for settings in (BatchTopKConfig, L1Config):
+        lines += ["", f"## learner_config of {settings.learner}", "", _first(settings), ""]
+        lines += _fields(settings, "learner")
     lines += ["", "## Presets", ""]
     for name, values in PRESETS.items():
         text = yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=96)
@@ -140,7 +142,9 @@ def _is_section(field: dataclasses.Field[Any]) -> bool:
 
 
 def _fields(kind: Any, section: str, leave_out: set[str] = frozenset()) -> list[str]:  # type: ignore[assignment]
-    meanings = field_docs(kind)
+    meanings: dict[str, str] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        meanings |= field_docs(base)
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for field in dataclasses.fields(kind):
         if field.name in leave_out:
@@ -249,6 +253,63 @@ def artifacts_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+# ── report-schema.md, gate-schema.md ─────────────────────────────────────────────────────────
+
+
+def document_page(kind: Any, name: str) -> str:
+    """Return a table of fields for every record of a JSON file that holds a `kind`."""
+    schema = json_schema(kind, kind.__name__)
+    lines = [
+        f"# {name}",
+        "",
+        f"Schema version {kind.SCHEMA_VERSION}. Every delta is candidate − baseline. This page",
+        "is made by `python docs/generate.py` from the dataclasses in",
+        "`modeldiff_harness/artifacts/`; a test holds the two together.",
+    ]
+    for record in _records(schema, schema["$defs"], {}):
+        meaning = _line(record["description"].split("\n\n")[0])
+        lines += ["", f"## {record['title']}", "", meaning, ""]
+        lines += ["| field | type | meaning |", "|---|---|---|"]
+        for key, field in record["properties"].items():
+            meaning = _line(field.get("description", "")).replace("|", "\\|")
+            lines.append(f"| `{key}` | {_json_type(field)} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _records(schema: Any, known: Mapping[str, Any], seen: dict[str, None]) -> Iterator[Any]:
+    """Yield the records that a schema leads to, in order, once."""
+    if "properties" in schema:
+        yield schema
+    name = schema.get("$ref", "").rpartition("/")[2]
+    if name and name not in seen:
+        seen[name] = None
+        yield from _records(known[name], known, seen)
+    inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", ()),
+             *schema.get("prefixItems", ())]  # fmt: skip
+    inner += [schema[key] for key in ("items", "additionalProperties") if schema.get(key)]
+    for part in inner:
+        if isinstance(part, dict):
+            yield from _records(part, known, seen)
+
+
+def _json_type(schema: Any) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(map(_json_type, schema["anyOf"]))
+    if "enum" in schema:
+        return " or ".join(f'"{choice}"' for choice in schema["enum"])
+    kind = schema.get("type")
+    if kind == "array":
+        return f"list of {_json_type(schema.get('items') or schema['prefixItems'][0])}"
+    if kind == "object":
+        inner = schema["additionalProperties"]
+        return f"map of text to {'any' if inner is True else _json_type(inner)}"
+    names = {"string": "text", "boolean": "true or false"}
+    return "any" if kind is None else names.get(kind, kind)
+
+
 # ── shared ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -266,7 +327,11 @@ def _cell(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Return one line without pointers to sections of papers, which readers of a page lack."""
-    return re.sub(r" \([^()]*§[^()]*\)", "", " ".join(text.split()))
+    return re.sub(r" \([^()]*§[^()]*\)", "", _line(text))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -275,8 +340,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/plugin-kinds.md": kinds_page,
     "reference/hooks.md": hooks_page,
     "reference/artifacts.md": artifacts_page,
-    "reference/report-schema.md": schema_markdown,
-    "reference/gate-schema.md": verdict_markdown,
+    "reference/report-schema.md": lambda: document_page(artifacts.Report, "report.json"),
+    "reference/gate-schema.md": lambda: document_page(artifacts.Verdict, "gate.json"),
 }
 
 

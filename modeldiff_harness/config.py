@@ -8,20 +8,20 @@ hashed and run.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar, cast
 
 import yaml
 
 from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.presets import PRESETS
+from modeldiff_harness.typed_json import Misfit, from_json
 
 __all__ = [
-    "PRESETS",
     "BenchmarkConfig",
     "LatentConfig",
     "PreferenceConfig",
@@ -31,12 +31,33 @@ __all__ = [
     "resolve_config",
 ]
 
+T = TypeVar("T")
+
+
+class _OneIsAList:
+    """Lets one value stand for a list of it: `tasks: ifeval`."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(_listed, handler(source))
+
+
+def _listed(given: Any) -> Any:
+    if isinstance(given, str | int):
+        return (given,)
+    return tuple(given) if isinstance(given, list) else given
+
+
+ListOrOne = Annotated[tuple[T, ...], _OneIsAList]
+
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
     """The benchmark arm."""
 
-    tasks: tuple[str, ...] = ()
+    tasks: ListOrOne[str] = ()
     """lm-eval tasks, groups or tags, and ours; empty: the arm does not run."""
     num_fewshot: int | None = None
     limit: float | None = None
@@ -44,7 +65,7 @@ class BenchmarkConfig:
     gen_kwargs: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, str] = field(default_factory=dict)
     """Task → its primary metric, where the default choice is not wanted."""
-    include_path: tuple[str, ...] = ()
+    include_path: ListOrOne[str] = ()
     allow_unmatched: bool = False
     """Go on when more than 1 % of the items of a task have no partner."""
     higher_is_better: dict[str, bool] = field(default_factory=dict)
@@ -81,7 +102,7 @@ class LatentConfig:
     enabled: bool = True
     design: str = "auto"
     """via-base, direct, or auto: via-base when a base is known, else direct."""
-    sites: tuple[str, ...] = ()
+    sites: ListOrOne[str] = ()
     """`resid_post.i`; empty: the middle block."""
     source: str = "transformers"
     source_config: dict[str, Any] = field(default_factory=dict)
@@ -113,7 +134,7 @@ class LatentConfig:
     learner_config: dict[str, Any] = field(default_factory=dict)
     replicates: int = 1
     """Dictionaries with different seeds a design asks for."""
-    scorers: tuple[str, ...] = ("delta_norm", "latent_scaling", "activity")
+    scorers: ListOrOne[str] = ("delta_norm", "latent_scaling", "activity")
     rule: str = "calibrated"
     """The rule whose owners the profile uses; all rules are shown."""
     min_active_tokens: int = 100
@@ -155,7 +176,7 @@ class RunConfig:
     """Model or file whose template is used for all; None: they must be equal."""
     apply_chat_template: bool = False
     system_instruction: str | None = None
-    seed: tuple[int, ...] = (0, 1234, 1234, 1234)
+    seed: ListOrOne[int] = (0, 1234, 1234, 1234)
     """lm-eval's four: python, numpy, torch, few-shot."""
     benchmarks: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     preferences: PreferenceConfig = field(default_factory=PreferenceConfig)
@@ -166,93 +187,7 @@ class RunConfig:
         """Return the configuration without `runtime`, as plain JSON values."""
         plain = dataclasses.asdict(self)
         del plain["runtime"]
-        return typing.cast(dict[str, Any], json.loads(json.dumps(plain)))
-
-
-_PROBES = ("mdh_template", "mdh_structured", "mdh_refusal", "mdh_multilingual",
-           "mdh_self_reference", "mdh_math", "mdh_extraction")  # fmt: skip
-_REAL = ("arc_easy_offline", "piqa_offline", "csqa_offline", "mmlu_high_school_geography_offline")
-_TESTABLE = {"train": 0.5, "calibrate": 0.06, "score": 0.22, "label_test": 0.22}
-"""Splits of a small corpus: without enough held-out prompts no label can be confirmed."""
-_SMALL_LEARNER = {
-    "n_latents": 2304, "k": 32, "steps": 400, "batch_tokens": 1024, "lr": 8e-3, "delta_weight": 3.0,
-}  # fmt: skip
-"""On 26,000 train tokens this rate explains more in 400 steps (FVE 0.763) than 0.004 does in 600
-(0.745); beyond 0.012 less again."""
-
-_EMBEDDED: Mapping[str, Any] = {
-    "dtype": "float32",
-    "apply_chat_template": True,
-    "benchmarks": {"tasks": [*_PROBES, *_REAL], "limit": 25},
-    "preferences": {"max_prompts": 120, "max_new_tokens": 72},
-    "latents": {
-        "dtype": "float32",
-        "design": "direct",
-        "sites": ["resid_post.15"],
-        "corpus_config": {"share": 0.2},
-        "max_tokens": 52_000,
-        "splits": _TESTABLE,
-        "context": 256,
-        "learner_config": _SMALL_LEARNER,
-        "rule": "above_null",
-        "min_active_tokens": 40,
-        "min_active_documents": 5,
-    },
-    "runtime": {"batch_size": 48},
-}  # fmt: skip
-"""The embedded pair on two cores: one design and one seed of the showcase's three."""
-_DEMO: Mapping[str, Any] = {
-    **_EMBEDDED,
-    "benchmarks": {"tasks": [*_PROBES, "arc_easy_offline", "piqa_offline"], "limit": 20},
-    "preferences": {"max_prompts": 96, "max_new_tokens": 64},
-}
-"""The same latents; fewer items and prompts: minutes instead of a quarter of an hour."""
-
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "smoke": {
-        "benchmarks": {"tasks": ["mdh_template"], "limit": 8},
-        "preferences": {"max_prompts": 16, "max_new_tokens": 24},
-        "latents": {
-            "max_tokens": 6000,
-            "context": 128,
-            "learner_config": {"n_latents": 256, "k": 16, "steps": 60, "batch_tokens": 256,
-                               "lr": 4e-3},
-            "min_active_tokens": 20,
-            "min_active_documents": 4,
-            "n_decoys": 5,
-        },
-    },
-    "demo": _DEMO,
-    "showcase": {**_EMBEDDED, "latents": {**_EMBEDDED["latents"], "replicates": 3}},
-    "standard": {
-        "apply_chat_template": True,
-        "benchmarks": {"tasks": ["mdh_probes", "ifeval", "gsm8k", "arc_challenge", "mmlu"]},
-        "latents": {
-            "max_tokens": 20_000_000,
-            "activations": "stream",
-            "buffer_dtype": "bfloat16",
-            "learner_config": {"n_latents": 32768, "k": 100, "steps": 10_000, "batch_tokens": 2048,
-                               "lr": 1e-4},
-        },
-    },
-    "paper": {
-        "base": "gemma-pt",
-        "apply_chat_template": True,
-        "benchmarks": {"tasks": ["mdh_probes", "ifeval", "gsm8k", "arc_challenge", "mmlu"]},
-        "latents": {
-            "design": "via-base",
-            "sites": ["resid_post.20"],
-            "max_tokens": 200_000_000,
-            "activations": "stream",
-            "buffer_dtype": "bfloat16",
-            "learner_config": {"n_latents": 114_688, "k": 100, "steps": 97_656,
-                               "batch_tokens": 2048, "lr": 1e-4},
-            "rule": "published",
-        },
-    },
-}  # fmt: skip
-"""Named starting points.  smoke: minutes of plumbing; demo: the embedded pair, quickly;
-showcase: the embedded pair with three seeds; standard: one GPU; paper: arXiv 2509.18792."""
+        return cast(dict[str, Any], json.loads(json.dumps(plain)))
 
 
 def resolve_config(
@@ -273,8 +208,19 @@ def resolve_config(
     if file is not None:
         merged = _merge(merged, load_config_file(file))
     merged = _merge(merged, overrides or {})
-    config: RunConfig = _build(RunConfig, merged, "")
-    return config
+    try:
+        return from_json(RunConfig, json.dumps(merged), closed=True)
+    except TypeError as error:
+        raise UsageError(f"a configuration value cannot be kept: {error}.") from error
+    except Misfit as misfit:
+        if not misfit.unknown:
+            raise UsageError(f"configuration key {misfit.path!r} {misfit.problem}.") from misfit
+        section = functools.reduce(getattr, map(str, misfit.where[:-1]), RunConfig())
+        known = (field.name for field in dataclasses.fields(section))
+        raise UsageError(
+            f"unknown configuration key {misfit.path!r}.",
+            hint=did_you_mean(str(misfit.where[-1]), known),
+        ) from misfit
 
 
 def load_config_file(path: Path) -> dict[str, Any]:
@@ -304,46 +250,3 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def _build(kind: Any, given: Any, where: str) -> Any:
-    """Build the dataclass `kind` from a mapping, checking keys and types."""
-    if not isinstance(given, Mapping):
-        raise UsageError(f"configuration key {where!r} must be a mapping, not {given!r}.")
-    hints = typing.get_type_hints(kind)
-    known = [f.name for f in dataclasses.fields(kind)]
-    values = {}
-    for key, value in given.items():
-        path = f"{where}.{key}".lstrip(".")
-        if key not in known:
-            raise UsageError(
-                f"unknown configuration key {path!r}.", hint=did_you_mean(str(key), known)
-            )
-        values[key] = _coerce(hints[key], value, path)
-    return kind(**values)
-
-
-def _coerce(kind: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _build(kind, value, where)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        return _coerce(next(a for a in args if a is not type(None)), value, where)
-    if origin is tuple:
-        items = [value] if isinstance(value, (str, int)) else value
-        if not isinstance(items, (list, tuple)):
-            raise UsageError(f"configuration key {where!r} must be a list, not {value!r}.")
-        if args[-1] is not Ellipsis and len(items) != len(args):
-            raise UsageError(f"configuration key {where!r} needs {len(args)} values.")
-        return tuple(_coerce(args[0], item, where) for item in items)
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise UsageError(f"configuration key {where!r} must be a mapping, not {value!r}.")
-        return dict(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise UsageError(f"configuration key {where!r} must be {kind.__name__}, not {value!r}.")
-    return value

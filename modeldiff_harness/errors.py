@@ -24,6 +24,7 @@ __all__ = [
     "RunError",
     "UsageError",
     "did_you_mean",
+    "first_line",
 ]
 
 
@@ -80,3 +81,12 @@ def did_you_mean(unknown: str, known: Iterable[str], *, most: int = 3) -> str:
         return "None are known."
     shown = ", ".join(names[:12])
     return f"Known: {shown}{', …' if len(names) > 12 else ''}."
+
+
+def first_line(error: BaseException) -> str:
+    """Return what stands first in an exception's text, to end a line of our own, cut if long.
+
+    Without the full stop; the name of its type when it says nothing.
+    """
+    lines = (line.strip(" .\t") for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:300]

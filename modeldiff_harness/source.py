@@ -28,6 +28,8 @@ PACKAGE = Path(__file__).parent
 """The folder of the harness."""
 _ROOT = "modeldiff_harness"
 _DISTRIBUTION = "modeldiff-harness"
+_DATA = (".yaml", ".yml", ".json", ".jsonl", ".j2", ".css")
+"""Endings of files that count when they lie beside a module which names them."""
 
 
 @cache
@@ -107,9 +109,10 @@ def _references(name: str, file: Path, package: Path) -> tuple[str, ...]:
                 around = base.rsplit(".", node.level - 1)[0] if node.level > 1 else base
                 origin = f"{around}.{origin}".rstrip(".")
             found += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
-            found += _named(node.args[0], package)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        elif isinstance(node, ast.Call):
+            if "import_module" in (getattr(node.func, "attr", ""), getattr(node.func, "id", "")):
+                found += _named(node.args[0], package)
+        elif isinstance(node, ast.Constant) and str(node.value).endswith(_DATA):
             found.append(f"{base}/{node.value}")
     own = (n for n in dict.fromkeys(found) if n.startswith((f"{_ROOT}.", f"{_ROOT}/")))
     return tuple(n for n in own if _file_of(n, package) is not None)
@@ -128,14 +131,14 @@ def _named(argument: ast.expr, package: Path) -> list[str]:
 
 def _walk(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield every node but those under `if TYPE_CHECKING:`."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for other in node.orelse:
-                yield other
-                yield from _walk(other)
-            continue
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
         yield node
-        yield from _walk(node)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
 
 
 def _file_of(name: str, package: Path) -> Path | None:
@@ -144,8 +147,7 @@ def _file_of(name: str, package: Path) -> Path | None:
     path = package.joinpath(*module.split(".")[1:])
     if slash:
         file = path / beside
-        plain = "/" not in beside and len(beside) < 100 and beside.isprintable()
-        return file if plain and not beside.endswith(".py") and file.is_file() else None
+        return file if "/" not in beside and len(beside) < 100 and file.is_file() else None
     if (path / "__init__.py").is_file():
         return path / "__init__.py"
     file = path.with_name(f"{path.name}.py")

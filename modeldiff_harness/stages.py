@@ -13,7 +13,6 @@ work, `--plan` reads it, and `value()` computes what is missing, once.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -23,6 +22,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from modeldiff_harness.artifacts.report import StageRecord
 from modeldiff_harness.contracts import Runtime
+from modeldiff_harness.digests import file_digest
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.events import StageEvent
 from modeldiff_harness.plugins import ComponentChoice
@@ -108,8 +108,7 @@ class InputFile:
     def recipe(self) -> str:
         """Return the sha256 of the content; UsageError when it cannot be read."""
         try:
-            with open(self.path, "rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
+            return file_digest(self.path)
         except OSError as error:
             raise UsageError(f"cannot read {self.path}: {error.strerror}.") from error
 

@@ -28,7 +28,10 @@ import filelock
 import platformdirs
 
 from modeldiff_harness.artifacts import load_artifact, save_artifact
+from modeldiff_harness.artifacts.codec import document_text
+from modeldiff_harness.digests import file_digest
 from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.typed_json import Misfit, from_json
 
 __all__ = [
     "DISK_ERRORS",
@@ -40,6 +43,7 @@ __all__ = [
     "default_data_folder",
     "default_store_folder",
     "digest_of",
+    "existing_folder",
     "resolve_run_folder",
     "versions_of",
     "write_atomically",
@@ -90,6 +94,14 @@ def default_data_folder() -> Path:
     return Path(platformdirs.user_data_dir("modeldiff-harness"))
 
 
+def existing_folder(path: Path) -> Path:
+    """Return the innermost folder of `path` that is there: whose disk `path` would lie on."""
+    folder = path.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
 def versions_of(*distributions: str) -> dict[str, str]:
     """Return major.minor of the distributions that touch a result (lm_eval in full)."""
     found = {name: importlib.metadata.version(name) for name in distributions}
@@ -108,6 +120,21 @@ def write_atomically(path: Path, text: str) -> None:
         os.fsync(stream.fileno())
     os.replace(beside, path)
     _sync_folder(path.parent)
+
+
+@dataclass(frozen=True)
+class _File:
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    verb: str
+    recipe: dict[str, Any]
+    seconds: float
+    files: dict[str, _File]
+    """Path below the object's folder → what it was when the object was finished."""
 
 
 @dataclass(frozen=True)
@@ -209,13 +236,13 @@ class Store:
             if manifest is None:
                 problems.append(Problem(verb, key, "unreadable manifest"))
                 continue
-            if digest_of(manifest["recipe"]) != key:
+            if digest_of(manifest.recipe) != key:
                 problems.append(Problem(verb, key, "the recipe does not give the key"))
-            for name, entry in manifest["files"].items():
+            for name, entry in manifest.files.items():
                 path = folder / name
                 if not path.exists():
                     problems.append(Problem(verb, key, f"{name} is missing"))
-                elif _file_digest(path) != entry["sha256"]:
+                elif file_digest(path) != entry.sha256:
                     problems.append(Problem(verb, key, f"{name} has changed"))
         return problems
 
@@ -276,9 +303,9 @@ class Store:
             with open(path, "rb") as stream:
                 os.fsync(stream.fileno())
             name = path.relative_to(partial).as_posix()
-            files[name] = {"sha256": _file_digest(path), "bytes": path.stat().st_size}
-        manifest = {"verb": verb, "recipe": recipe, "seconds": round(seconds, 3), "files": files}
-        write_atomically(partial / _MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
+            files[name] = _File(file_digest(path), path.stat().st_size)
+        manifest = _Manifest(verb, dict(recipe), round(seconds, 3), files)
+        write_atomically(partial / _MANIFEST, document_text(manifest))
         os.replace(partial, folder)
         _sync_folder(folder.parent)
         return load_artifact(kind, folder), self._found(verb, key, reused=False)
@@ -287,28 +314,27 @@ class Store:
         manifest = self._manifest(folder)
         if manifest is None:
             return None
-        for name, entry in manifest["files"].items():
+        for name, entry in manifest.files.items():
             path = folder / name
-            if not path.exists() or path.stat().st_size != entry["bytes"]:
+            if not path.exists() or path.stat().st_size != entry.bytes:
                 return None
-            if entry["bytes"] <= _HASH_ON_LOAD_BYTES and _file_digest(path) != entry["sha256"]:
+            if entry.bytes <= _HASH_ON_LOAD_BYTES and file_digest(path) != entry.sha256:
                 return None
         try:
             return load_artifact(kind, folder)
         except RunError:
             return None
 
-    def _manifest(self, folder: Path) -> dict[str, Any] | None:
+    def _manifest(self, folder: Path) -> _Manifest | None:
         try:
-            manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return from_json(_Manifest, (folder / _MANIFEST).read_bytes())
+        except (OSError, Misfit):
             return None
-        return manifest if {"recipe", "files"} <= manifest.keys() else None
 
     def _found(self, verb: str, key: str, *, reused: bool) -> Found:
         folder = self.folder(verb, key)
-        manifest = self._manifest(folder) or {}
-        return Found(verb, key, folder, reused, float(manifest.get("seconds", 0.0)))
+        manifest = self._manifest(folder)
+        return Found(verb, key, folder, reused, manifest.seconds if manifest else 0.0)
 
     @contextmanager
     def _locked(self, folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
@@ -322,11 +348,6 @@ class Store:
             yield
         finally:
             lock.release()
-
-
-def _file_digest(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

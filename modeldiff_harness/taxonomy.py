@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.errors import UsageError, did_you_mean, first_line
 
 Emphasis = Literal["same", "unknown"]
 """What a larger share of latents is taken to go with in behaviour: more of it, or nothing known."""
@@ -137,8 +137,9 @@ def parse_taxonomy(text: str) -> Taxonomy:
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"taxonomy: not valid YAML ({reason}); correct the file") from error
+        raise UsageError(
+            f"taxonomy: not valid YAML ({first_line(error)}); correct the file"
+        ) from error
     root = _mapping(document, "taxonomy", ("version", "classes"))
     classes = tuple(
         _parse_class(class_key, body)

@@ -23,14 +23,15 @@ from measure import Gates, arguments, console, describe, write_json
 from rich.table import Table
 from torch import Tensor
 
-from modeldiff_harness.builtin.batchtopk_config import BatchTopKConfig
+from modeldiff_harness.builtin.batchtopk import BatchTopKConfig
 from modeldiff_harness.contracts import ActivationStream
 from modeldiff_harness.errors import MdhError
 from modeldiff_harness.latents.kernels import Parameters, StepKernels, reference
 from modeldiff_harness.latents.kernels.choose import backend_for
-from modeldiff_harness.latents.train.crosscoder import Auxiliary, Objective, view_norms
 from modeldiff_harness.latents.train.initialise import initial_parameters
-from modeldiff_harness.latents.train.step import CrosscoderStep
+from modeldiff_harness.latents.train.loss import Auxiliary, view_norms
+from modeldiff_harness.latents.train.optimiser import Optimiser
+from modeldiff_harness.testing.kernels import top_k_loss, views_of
 
 PAIR = ("smollm2-sft", "smollm2-simpo")
 MOST_GAP = 0.005
@@ -129,12 +130,12 @@ def sparse_trainer(
     kernels: StepKernels,
 ) -> Trainer:
     copied = Parameters(*(t.clone() for t in start.tensors()))
-    step = CrosscoderStep(Objective(tuple(widths)), copied, kernels)
+    step = Optimiser(views_of(widths), copied, kernels)
     aux_k = sum(widths) // len(widths) // 2
 
     def run(acts_TC: Tensor, n_keep: int, learning_rate: float, dead: Tensor) -> Tensor:
         auxiliary = Auxiliary(config.aux_weight, aux_k, dead)
-        found = step.evaluate(acts_TC, n_keep=n_keep, auxiliary=auxiliary)
+        found = top_k_loss(step, acts_TC, n_keep, auxiliary=auxiliary)
         step.apply(found, acts_TC, learning_rate=learning_rate, clip_norm=config.clip_norm)
         return found.support.latent_N
 

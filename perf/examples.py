@@ -21,7 +21,7 @@ from workload import Workload, make_workload
 
 from modeldiff_harness.artifacts import ROLES, LatentExamples
 from modeldiff_harness.contracts import Codes, ScoreContext
-from modeldiff_harness.latents.compiled.examples import pseudo_random
+from modeldiff_harness.latents.compiled.example_loops import pseudo_random
 from modeldiff_harness.latents.dictionaries.encode import InferenceWeights, encode
 from modeldiff_harness.latents.harvest.prompts import prompt_of_documents
 from modeldiff_harness.latents.score.document_firings import document_firings

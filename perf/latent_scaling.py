@@ -11,7 +11,7 @@ direction v of a few hundred latents; here every latent is tested in both.
     per target      the same made fast: a dense pass a target, all latents and both directions from
                     one product Yᵀf, the own share added by its closed form, no error target
     one pass        ours, the sums of `latent_scaling` alone
-    whole score     ours with everything a score pass gives: activity, quality, examples, groups
+    whole score     ours with everything a score pass gives: quality, examples, firing counts
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ from torch import Tensor
 from modeldiff_harness.latents.kernels import Parameters, StepKernels, reference
 from modeldiff_harness.latents.kernels.choose import backend_for, low_precision_pays
 from modeldiff_harness.latents.kernels.selection import select
-from modeldiff_harness.latents.train.crosscoder import Auxiliary, Objective
-from modeldiff_harness.latents.train.step import CrosscoderStep
+from modeldiff_harness.latents.train.loss import Auxiliary
+from modeldiff_harness.latents.train.optimiser import Optimiser
+from modeldiff_harness.testing.kernels import top_k_loss, views_of
 
 OURS, DENSE = "ours", "dense autograd"
 FLAT, AUTOCAST = "dense, flat + fused Adam", "dense, flat + fused Adam, bf16 autocast"
@@ -68,8 +69,8 @@ def compare(
     aux_k = min(width // 2, max(1, n_dead))
 
     def ours(low_precision: bool) -> Callable[[], float]:
-        step = CrosscoderStep(
-            Objective((width, width)), copied(start), kernels, low_precision=low_precision
+        step = Optimiser(
+            views_of((width, width)), copied(start), kernels, low_precision=low_precision
         )
         auxiliary = Auxiliary(ALPHA, aux_k, dead_L.nonzero().squeeze(1)) if n_dead else None
         return functools.partial(advance, step, acts_TC, k * tokens, auxiliary)
@@ -103,9 +104,9 @@ def compare(
 
 
 def advance(
-    step: CrosscoderStep, acts_TC: Tensor, n_keep: int, auxiliary: Auxiliary | None = None
+    step: Optimiser, acts_TC: Tensor, n_keep: int, auxiliary: Auxiliary | None = None
 ) -> float:
-    found = step.evaluate(acts_TC, n_keep=n_keep, auxiliary=auxiliary)
+    found = top_k_loss(step, acts_TC, n_keep, auxiliary=auxiliary)
     step.apply(found, acts_TC, learning_rate=1e-3, clip_norm=1.0)
     return found.terms.total
 
@@ -173,8 +174,8 @@ def check_gradients(gates: Gates, kernels: StepKernels) -> None:
     """After one step from rest, Adam's first moment is (1 − β₁)·gradient."""
     start, batches = planted(24, 256, 64, 4)
     acts = next(batches)
-    step = CrosscoderStep(Objective((24, 24)), copied(start), kernels)
-    found = step.evaluate(acts, n_keep=256)
+    step = Optimiser(views_of((24, 24)), copied(start), kernels)
+    found = top_k_loss(step, acts, 256)
     step.apply(found, acts, learning_rate=1e-3, clip_norm=1e9)
     leaves = [t.double().requires_grad_() for t in start.tensors()]
     encoder, bias, decoder, decoder_bias = leaves
@@ -198,7 +199,7 @@ def check_loss_curve(gates: Gates, kernels: StepKernels, *, steps: int) -> None:
     auxiliary = Auxiliary(ALPHA, 24, torch.arange(0, 512, 3))
     curves = []
     for backend in (reference, kernels):
-        step = CrosscoderStep(Objective((48, 48)), copied(start), backend)
+        step = Optimiser(views_of((48, 48)), copied(start), backend)
         curves.append([advance(step, data[i % 8], 1_024, auxiliary) for i in range(steps)])
     plain, ours = (torch.tensor(curve, dtype=torch.float64) for curve in curves)
     gates.at_most(

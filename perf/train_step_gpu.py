@@ -21,9 +21,9 @@ from torch import Tensor
 
 from modeldiff_harness.latents.kernels import Parameters, StepKernels
 from modeldiff_harness.latents.kernels.choose import backend_for, low_precision_pays
-from modeldiff_harness.latents.train.crosscoder import Objective
-from modeldiff_harness.latents.train.step import CrosscoderStep
+from modeldiff_harness.latents.train.optimiser import Optimiser
 from modeldiff_harness.testing import kernels as checks
+from modeldiff_harness.testing.kernels import top_k_loss, views_of
 
 OURS, DENSE = "ours", "dense autograd"
 AUTOCAST = "dense, flat + fused Adam, bf16 autocast"
@@ -138,15 +138,15 @@ def step_of(
     start: Parameters, acts_TC: Tensor, kernels: StepKernels, width: int, n_keep: int
 ) -> Callable[[], float]:
     """Return our whole step: selection, decode, clip, Adam."""
-    step = CrosscoderStep(
-        Objective((width, width)),
+    step = Optimiser(
+        views_of((width, width)),
         Parameters(*(t.clone() for t in start.tensors())),
         kernels,
         low_precision=low_precision_pays("auto", str(acts_TC.device)),
     )
 
     def run() -> float:
-        found = step.evaluate(acts_TC, n_keep=n_keep)
+        found = top_k_loss(step, acts_TC, n_keep)
         step.apply(found, acts_TC, learning_rate=1e-4, clip_norm=1.0)
         return found.terms.total
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from modeldiff_harness.config import PRESETS, RunConfig, resolve_config
+from modeldiff_harness.config import RunConfig, resolve_config
 from modeldiff_harness.errors import UsageError
+from modeldiff_harness.presets import PRESETS
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -35,6 +36,19 @@ def test_flags_override_file_overrides_preset(tmp_path):
         ("latents: {max_tokens: many}", "'latents.max_tokens' must be int"),
         ("latents: {max_tokens: true}", "must be int"),
         ("pair: [one]", "'pair' needs 2 values"),
+        ("pair: [one, two, three]", "'pair' needs 2 values"),
+        ("pair: one", "'pair' must be a list, not 'one'"),
+        ("base: 3", "'base' must be str, not 3"),
+        ("latents: {context: '512'}", "'latents.context' must be int, not '512'"),
+        ("latents: {context: 512.5}", "'latents.context' must be int, not 512.5"),
+        ("benchmarks: {limit: '25'}", "'benchmarks.limit' must be float, not '25'"),
+        ("benchmarks: {limit: true}", "'benchmarks.limit' must be float, not True"),
+        ("benchmarks: {tasks: [a, 1]}", "'benchmarks.tasks.1' must be str, not 1"),
+        ("benchmarks: {tasks: {a: 1}}", "'benchmarks.tasks' must be a list"),
+        ("benchmarks: {higher_is_better: {acc: yes please}}", "'benchmarks.higher_is_better.acc'"),
+        ("latents: {splits: 3}", "'latents.splits' must be a mapping, not 3"),
+        ("runtime:", "'runtime' must be a mapping, not None"),
+        ("base: 2027-01-31", "not JSON serializable"),
         ("pair: [", "malformed configuration"),
         ("- a\n- b", "must be a mapping"),
     ],
@@ -46,6 +60,14 @@ def test_mistakes_are_one_clear_line(tmp_path, text, message):
         resolve_config(file=file)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_one_value_stands_for_a_list_of_it_and_a_whole_number_for_a_real_one():
+    config = resolve_config(overrides={"benchmarks": {"tasks": "ifeval", "limit": 25}, "seed": 7})
+    assert config.benchmarks.tasks == ("ifeval",)
+    assert config.seed == (7,)
+    assert isinstance(config.benchmarks.limit, float)
+    assert config.benchmarks.limit == 25
 
 
 def test_a_missing_file_and_an_unknown_preset_are_usage_errors(tmp_path):

@@ -17,11 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modeldiff_harness.artifacts.arrays import NDArray
 from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.store import (
     Store,
     canonical_json,
     digest_of,
+    existing_folder,
     resolve_run_folder,
     write_atomically,
 )
@@ -32,7 +34,7 @@ class Thing:
     SCHEMA_VERSION: ClassVar[int] = 1
 
     name: str
-    values_L: np.ndarray
+    values_L: NDArray[np.float64]
     folder: Path = field(default=Path(), compare=False, metadata={"transient": True})
 
 
@@ -81,7 +83,15 @@ def test_a_failure_leaves_checkpoints_for_the_next_call(tmp_path):
     assert not (thing.folder / "checkpoint").exists()
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "manifest", "json"])
+MANIFESTS = {
+    "cut": '{"verb": "sco',
+    "no mapping": "[]",
+    "no files": '{"verb": "score", "recipe": {}, "seconds": 1, "files": ["extra.bin"]}',
+    "no size": '{"verb": "score", "recipe": {}, "seconds": 1, "files": {"extra.bin": {}}}',
+}
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "json", *MANIFESTS])
 def test_damage_is_found_and_the_object_rebuilt(tmp_path, damage):
     store = Store(tmp_path)
     thing, found = store.compute("score", {}, Thing, make_thing)
@@ -92,14 +102,13 @@ def test_damage_is_found_and_the_object_rebuilt(tmp_path, damage):
         victim.write_bytes(b"x" * 10)
     elif damage == "remove":
         victim.unlink()
-    elif damage == "manifest":
-        (thing.folder / "manifest.json").write_text('{"verb": "sco')
-    else:
+    elif damage == "json":
         (thing.folder / "artifact.json").write_text("{}")
-    if damage != "manifest":
-        assert store.verify(), "verify must name the damage"
-        with pytest.raises(RunError, match="no usable"):
-            store.load("score", found.key, Thing)
+    else:
+        (thing.folder / "manifest.json").write_text(MANIFESTS[damage])
+    assert store.verify(), "verify must name the damage"
+    with pytest.raises(RunError, match="no usable"):
+        store.load("score", found.key, Thing)
     rebuilt, found = store.compute("score", {}, Thing, make_thing)
     assert not found.reused
     assert (rebuilt.folder / "extra.bin").read_bytes() == b"x" * 1000
@@ -230,3 +239,10 @@ def test_runs_resolve_by_name_folder_and_latest(tmp_path):
     assert resolve_run_folder(tmp_path, str(tmp_path / "runs" / "old")).name == "old"
     with pytest.raises(UsageError, match="mdh runs"):
         resolve_run_folder(tmp_path, "none")
+
+
+def test_a_store_that_is_not_there_yet_lies_in_the_innermost_folder_that_is(tmp_path, monkeypatch):
+    assert existing_folder(tmp_path / "a" / "b") == tmp_path
+    assert existing_folder(tmp_path) == tmp_path
+    monkeypatch.chdir(tmp_path)
+    assert existing_folder(Path("a")) == tmp_path

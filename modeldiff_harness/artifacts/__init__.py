@@ -12,6 +12,7 @@ results.py      one model's results item by item, wherever they were measured
 preferences.py  answers, battles, preference deltas
 report.py       the whole report, as report.json holds it
 gate.py         the release verdict, as gate.json holds it
+arrays.py       the type of arrays, which lie beside the JSON
 codec.py        artifact ↔ folder (JSON, safetensors, parquet)
 
 Nothing here imports torch; arrays are numpy.  `artifacts.X` is the public path of every name.
@@ -28,8 +29,13 @@ from modeldiff_harness.artifacts.benchmarks import (
     BenchmarkItem,
     BenchmarkResults,
     BenchmarkRow,
+    EffectSize,
     ItemAlignment,
+    ItemClusters,
+    PairedCounts,
+    RerunNoise,
     TaskFailure,
+    UnpairedErrors,
 )
 from modeldiff_harness.artifacts.codec import load_artifact, save_artifact
 from modeldiff_harness.artifacts.corpus import (
@@ -47,7 +53,12 @@ from modeldiff_harness.artifacts.difference import (
     SimpleControl,
     SimpleControls,
 )
-from modeldiff_harness.artifacts.estimates import Estimate, ShareComparison
+from modeldiff_harness.artifacts.estimates import (
+    Estimate,
+    Interval,
+    IntervalMethod,
+    ShareComparison,
+)
 from modeldiff_harness.artifacts.gate import (
     CheckVerdict,
     CriterionVerdict,
@@ -98,8 +109,9 @@ from modeldiff_harness.artifacts.report import (
 )
 from modeldiff_harness.artifacts.results import ImportedResults, MeasuredTask, TaskSample
 from modeldiff_harness.artifacts.scores import (
+    ColumnOwner,
     DictionaryQuality,
-    GroupActivity,
+    FiringCounts,
     LatentExamples,
     LatentScores,
     ScoreColumn,
@@ -125,7 +137,8 @@ __all__ = [
     "ActivationStatistics",
     "TrainedDictionary",
     "ScoreColumn",
-    "GroupActivity",
+    "FiringCounts",
+    "ColumnOwner",
     "DictionaryQuality",
     "LatentScores",
     "TokenWindow",
@@ -146,6 +159,11 @@ __all__ = [
     "SimpleControls",
     # benchmarks
     "BenchmarkRow",
+    "PairedCounts",
+    "ItemClusters",
+    "EffectSize",
+    "RerunNoise",
+    "UnpairedErrors",
     "BenchmarkItem",
     "BenchmarkResults",
     "ItemAlignment",
@@ -184,6 +202,8 @@ __all__ = [
     "OperatingPoint",
     # shared
     "Estimate",
+    "Interval",
+    "IntervalMethod",
     "ShareComparison",
     "load_artifact",
     "save_artifact",

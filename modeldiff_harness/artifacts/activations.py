@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+
+from modeldiff_harness.artifacts.arrays import NDArray
 
 __all__ = ["ActivationStatistics", "HarvestedActivations", "Normaliser", "View"]
 

@@ -2,18 +2,99 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
+
+from modeldiff_harness.artifacts.estimates import Interval, IntervalMethod
+from modeldiff_harness.errors import UsageError
 
 __all__ = [
     "AnswerFaults",
     "BenchmarkItem",
     "BenchmarkResults",
     "BenchmarkRow",
+    "EffectSize",
     "ItemAlignment",
+    "ItemClusters",
+    "PairedCounts",
+    "RerunNoise",
     "TaskFailure",
+    "UnpairedErrors",
 ]
+
+
+@dataclass(frozen=True)
+class PairedCounts:
+    """Items of a right-or-wrong metric by which model got them right."""
+
+    both_right: int
+    both_wrong: int
+    fixed: int
+    """Wrong by the baseline, right by the candidate."""
+    broken: int
+    """Right by the baseline, wrong by the candidate."""
+
+    def __post_init__(self) -> None:
+        """Refuse negative counts."""
+        if min(self.fixed, self.broken, self.both_right, self.both_wrong) < 0:
+            raise UsageError("counts of paired outcomes cannot be negative")
+
+    @property
+    def n(self) -> int:
+        """All items."""
+        return self.fixed + self.broken + self.both_right + self.both_wrong
+
+    @property
+    def n_discordant(self) -> int:
+        """Items on which the models differ."""
+        return self.fixed + self.broken
+
+
+@dataclass(frozen=True)
+class ItemClusters:
+    """Items that belong together: questions on one passage, one question in many languages."""
+
+    n: int
+    """Clusters."""
+    key: str | None
+    """The document field or expression whose equal values make a cluster; None: no single one."""
+
+
+@dataclass(frozen=True)
+class EffectSize:
+    """A size without a unit, candidate − baseline."""
+
+    size: float
+    name: str
+    """"log odds ratio" (ln of gained/lost pairs, half a pair added) or "Cohen's dz"."""
+
+
+@dataclass(frozen=True)
+class UnpairedErrors:
+    """Standard errors that take the two models' items for different ones."""
+
+    baseline: float | None = None
+    """As lm-eval prints it."""
+    candidate: float | None = None
+    """As lm-eval prints it."""
+    difference: float | None = None
+    """What the standard error would be had the models answered different items."""
+
+
+@dataclass(frozen=True)
+class RerunNoise:
+    """What reruns of one model on the same items say: the noise floor."""
+
+    n_replicates: int
+    """Runs beside the first."""
+    flip_rate: float | None
+    """Share of items whose value differs between two runs, over all pairs of runs; None for metrics
+    that are no value an item."""
+    se: float
+    """Standard error of a difference of two runs of one model, √(2·max(Σ s_i²/n², s_r²)): s_i² the
+    variance of item i over the runs, s_r² that of the runs' results (3 runs or more).  With one
+    rerun of a binary metric it is √(flip_rate/n).  The gate adds it in quadrature."""
 
 
 @dataclass(frozen=True)
@@ -40,47 +121,54 @@ class BenchmarkRow:
     """Benjamini–Hochberg over primary rows."""
     mde: float | None
     """Minimum detectable effect at 80 % power, two-sided 5 %."""
-    fixed: int | None
-    """Items wrong before and right now (binary metrics)."""
-    broken: int | None
     method: str
+    """How interval and p were made, in words."""
     n_unmatched: int
     version: str
     num_fewshot: int | None
-    baseline_se_unpaired: float | None = None
-    candidate_se_unpaired: float | None = None
-    """As lm-eval prints them."""
-    prompts_differ: bool = False
+    df: float | None = None
+    """Degrees of freedom of the t behind interval or p; None where the normal holds."""
+    interval_method: IntervalMethod = ""
     p_exact: float | None = None
     """Exact McNemar p beside the mid-p; binary metrics whose items stand alone."""
-    both_right: int | None = None
-    """Items right by both models (binary metrics)."""
-    both_wrong: int | None = None
-    cluster: str | None = None
-    """What makes items one cluster: a document field or an expression; None: every item alone."""
-    n_clusters: int | None = None
-    df: float | None = None
-    """Degrees of freedom of the interval's t; None where the normal holds."""
-    unpaired_se: float | None = None
-    """What the standard error would be had the models answered different items."""
-    simultaneous_lower: float | None = None
-    """95 % interval that holds for all primary rows together (Bonferroni); None elsewhere."""
-    simultaneous_upper: float | None = None
-    effect: float | None = None
-    """Size without a unit, candidate − baseline; `effect_name` says which."""
-    effect_name: str = ""
-    """"log odds ratio" (ln of gained/lost pairs, half a pair added) or "Cohen's dz"."""
+    prompts_differ: bool = False
     samples_per_item: float = 1.0
     """Answers a model gave to one item, averaged; above 1 the item's mean is compared."""
-    n_replicates: int = 0
-    """Reruns of the baseline behind the noise floor."""
-    noise_flip_rate: float | None = None
-    """Share of items whose value changes between two runs of the baseline; None without reruns or
-    for metrics that are no value an item."""
-    noise_se: float | None = None
-    """Standard error of a difference of two runs of one model, √(2·max(Σ s_i²/n², s_r²)): s_i² the
-    variance of item i over the runs, s_r² that of the runs' results (3 runs or more).  With one
-    rerun of a binary metric it is √(noise_flip_rate/n).  The gate adds it in quadrature."""
+    counts: PairedCounts | None = None
+    """Binary metrics only; where lower is better, `fixed` is still what got better."""
+    clusters: ItemClusters | None = None
+    """None: every item stands alone."""
+    simultaneous: Interval | None = None
+    """95 % interval that holds for all primary rows together (Bonferroni); None elsewhere."""
+    effect: EffectSize | None = None
+    noise: RerunNoise | None = None
+    """Of the baseline; None without reruns."""
+    unpaired: UnpairedErrors = UnpairedErrors()
+
+    def columns(self) -> dict[str, Any]:
+        """Return the row as one line of a table: what belongs together gets a column each."""
+        counts, noise, effect = self.counts, self.noise, self.effect
+        clusters, simultaneous = self.clusters, self.simultaneous
+        grouped = ("counts", "clusters", "simultaneous", "effect", "noise", "unpaired")
+        return {
+            **{f.name: getattr(self, f.name) for f in fields(self) if f.name not in grouped},
+            "fixed": counts and counts.fixed,
+            "broken": counts and counts.broken,
+            "both_right": counts and counts.both_right,
+            "both_wrong": counts and counts.both_wrong,
+            "cluster": clusters and clusters.key,
+            "n_clusters": clusters and clusters.n,
+            "simultaneous_lower": simultaneous and simultaneous.lower,
+            "simultaneous_upper": simultaneous and simultaneous.upper,
+            "effect": effect and effect.size,
+            "effect_name": effect.name if effect else "",
+            "n_replicates": noise.n_replicates if noise else 0,
+            "noise_flip_rate": noise and noise.flip_rate,
+            "noise_se": noise and noise.se,
+            "unpaired_se": self.unpaired.difference,
+            "baseline_se_unpaired": self.unpaired.baseline,
+            "candidate_se_unpaired": self.unpaired.candidate,
+        }
 
 
 @dataclass(frozen=True)
@@ -158,7 +246,7 @@ class TaskFailure:
 class BenchmarkResults:
     """All rows of a pair, the items behind them, and lm-eval's own results beside."""
 
-    SCHEMA_VERSION: ClassVar[int] = 1
+    SCHEMA_VERSION: ClassVar[int] = 2
 
     rows: tuple[BenchmarkRow, ...]
     items: tuple[BenchmarkItem, ...]

@@ -9,21 +9,34 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
 import typing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from modeldiff_harness.errors import RunError
+from modeldiff_harness.artifacts.arrays import PLACE
+from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.typed_json import Misfit, from_json
 
-__all__ = ["from_plain", "load_artifact", "save_artifact", "to_plain"]
+__all__ = ["document_text", "load_artifact", "read_document", "save_artifact", "to_plain"]
 
 A = TypeVar("A")
 _JSON = "artifact.json"
 _ARRAYS = "arrays.safetensors"
+
+
+@dataclass(frozen=True)
+class _Head:
+    type: str
+    schema_version: int
+
+
+@dataclass(frozen=True)
+class _Whole(Generic[A]):
+    fields: A
 
 
 def save_artifact(artifact: Any, folder: Path) -> None:
@@ -47,20 +60,55 @@ def load_artifact(kind: type[A], folder: Path) -> A:
     Raises RunError when the files are missing, of another type or schema version, or unreadable.
     """
     try:
-        document = json.loads((folder / _JSON).read_text(encoding="utf-8"))
+        text = (folder / _JSON).read_bytes()
         arrays = load_file(folder / _ARRAYS) if (folder / _ARRAYS).exists() else {}
+        head = from_json(_Head, text)
     except Exception as error:  # any reader error means one thing: the object is unusable
         raise RunError(f"unreadable {kind.__name__} in the store: {error}.") from error
-    wanted = (kind.__name__, getattr(kind, "SCHEMA_VERSION", 1))
-    found = (document.get("type"), document.get("schema_version"))
-    if found != wanted:
+    version = getattr(kind, "SCHEMA_VERSION", 1)
+    if (head.type, head.schema_version) != (kind.__name__, version):
         raise RunError(
-            f"stored object is {found[0]} v{found[1]}, expected {wanted[0]} v{wanted[1]}."
+            f"stored object is {head.type} v{head.schema_version}, expected {kind.__name__} "
+            f"v{version}."
         )
-    value = from_plain(kind, document["fields"], arrays)
+    try:
+        value = from_json(_Whole[kind], text, context=arrays).fields  # type: ignore[valid-type]
+    except Misfit as error:
+        raise RunError(f"damaged {kind.__name__} in the store: {error}.") from error
     if any(f.name == "folder" and f.metadata.get("transient") for f in dataclasses.fields(value)):
         value = dataclasses.replace(value, folder=folder)
     return typing.cast(A, value)
+
+
+def document_text(value: Any) -> str:
+    """Return a dataclass as the text of a JSON file for people: in order, UTF-8, no NaN."""
+    return json.dumps(to_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def read_document(kind: type[A], path: Path, noun: str, *, missing: str, old: str) -> A:
+    """Read what `document_text` wrote of `kind`, which has a `schema_version`.
+
+    Raises UsageError with the hint `missing` when there is no such file, RunError when it is
+    damaged or of another schema version; `old` says what to do then.
+    """
+    try:
+        text = path.read_bytes()
+        plain = json.loads(text)
+    except FileNotFoundError:
+        raise UsageError(f"there is no {noun} at {path}.", hint=missing) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"the {noun} {path} is unreadable: {error}.") from error
+    known = vars(kind)["SCHEMA_VERSION"]
+    version = plain.get("schema_version") if isinstance(plain, dict) else None
+    if version != known:
+        raise RunError(
+            f"the {noun} {path} has schema version {version}, this program reads {known}.",
+            hint=old,
+        )
+    try:
+        return from_json(kind, text)
+    except Misfit as error:
+        raise RunError(f"the {noun} {path} is damaged: {error}.") from error
 
 
 def to_plain(
@@ -80,7 +128,7 @@ def to_plain(
         if arrays is None:
             return value.tolist()
         arrays[path] = value
-        return {"$array": path}
+        return {PLACE: path}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
@@ -88,30 +136,3 @@ def to_plain(
     if isinstance(value, (list, tuple)):
         return [to_plain(v, arrays, f"{path}.{i}") for i, v in enumerate(value)]
     return value
-
-
-def from_plain(kind: Any, plain: Any, arrays: dict[str, np.ndarray[Any, Any]] | None = None) -> Any:
-    """Rebuild a value of annotated type `kind` from what `to_plain` gave."""
-    arrays = arrays or {}
-    if isinstance(plain, dict) and set(plain) == {"$array"}:
-        return arrays[plain["$array"]]
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        if plain is None:
-            return None
-        inner = [a for a in args if a is not type(None)]
-        return from_plain(inner[0], plain, arrays) if len(inner) == 1 else plain
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        hints = typing.get_type_hints(kind)
-        known = {f.name for f in dataclasses.fields(kind)}
-        return kind(**{k: from_plain(hints[k], v, arrays) for k, v in plain.items() if k in known})
-    if origin is tuple:
-        inner_kinds = [args[0]] * len(plain) if args[-1:] == (Ellipsis,) else list(args)
-        return tuple(from_plain(a, v, arrays) for a, v in zip(inner_kinds, plain, strict=True))
-    if origin is list:
-        return [from_plain(args[0], v, arrays) for v in plain]
-    if origin is dict:
-        return {k: from_plain(args[1], v, arrays) for k, v in plain.items()}
-    if kind is float and isinstance(plain, int):
-        return float(plain)
-    return plain

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+
+from modeldiff_harness.artifacts.arrays import NDArray
 
 __all__ = ["ROLES", "SPLITS", "Document", "Message", "TokenisedCorpus"]
 

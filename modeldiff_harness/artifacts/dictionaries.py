@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from modeldiff_harness.artifacts.activations import Normaliser, View
+from modeldiff_harness.artifacts.arrays import NDArray
 
 __all__ = ["TrainedDictionary"]
 

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["Estimate", "ShareComparison"]
+__all__ = ["Estimate", "Interval", "IntervalMethod", "ShareComparison"]
+
+IntervalMethod = Literal[
+    "", "normal", "t", "Bonett-Price", "MOVER", "BCa", "bootstrap", "Newcombe", "score"
+]
+"""How an interval was made; empty: not recorded.  Only `normal` (estimate ± z·se) and `t` (with
+`df`) follow from estimate and standard error at every other confidence."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Both ends of a two-sided interval."""
+
+    lower: float
+    upper: float
 
 
 @dataclass(frozen=True)
@@ -18,8 +33,7 @@ class Estimate:
     """Standard error in the same unit; None where the interval does not come from one."""
     df: float | None = None
     """Degrees of freedom of the interval's t; None where the normal holds or there is no t."""
-    method: str = ""
-    """How the interval was made: normal, t, bootstrap, BCa, Newcombe, score …"""
+    method: IntervalMethod = ""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from modeldiff_harness.artifacts.arrays import NDArray
 from modeldiff_harness.artifacts.estimates import Estimate, ShareComparison
 
 __all__ = [
@@ -116,7 +116,7 @@ class LatentEvidence:
     mass_C: tuple[float, ...]
     n_tokens_C: tuple[int, ...]
     level_prompts_CH: tuple[tuple[int, ...], ...]
-    """Prompts by level of mean activation, 0 = inactive (see GroupActivity)."""
+    """Prompts by level of mean activation, 0 = inactive (see FiringCounts)."""
     token_lift: dict[str, float]
     """Activating token text → log-odds of its share of the mass against its share of the corpus."""
     template_share: float

@@ -264,7 +264,7 @@ class Report:
             for row in energy.rows
         ]
         rows: dict[str, list[dict[str, Any]]] = {
-            "benchmarks": to_plain(self.benchmarks.rows),
+            "benchmarks": [row.columns() for row in self.benchmarks.rows],
             "preferences": split,
             "preference_categories": [] if deltas is None else to_plain(deltas.categories),
             "latents": to_plain(self.latents.latents),

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+
+from modeldiff_harness.artifacts.arrays import NDArray
 
 __all__ = [
+    "ColumnOwner",
     "DictionaryQuality",
-    "GroupActivity",
+    "FiringCounts",
     "LatentExamples",
     "LatentScores",
     "ScoreColumn",
@@ -24,6 +26,16 @@ __all__ = [
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ColumnOwner:
+    """Who made a column."""
+
+    scorer: str
+    """Name of the `latent_scorer`."""
+    distribution: str
+    """Distribution that offers it."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +50,13 @@ class ScoreColumn:
     defined_L: NDArray[np.bool_]
     lower_L: Doubles | None = None
     upper_L: Doubles | None = None
+    owner: ColumnOwner | None = None
+    """Written by the score pass, not by the scorer; None when the pass was not told."""
 
 
 @dataclass(frozen=True)
-class GroupActivity:
-    """In how many documents and tokens of each group a latent is active, by split."""
+class FiringCounts:
+    """In how many documents and tokens of each group a latent fires, by split."""
 
     splits: tuple[str, ...]
     """Split of each group; groups are the distinct (split, capability, author) triples."""
@@ -88,13 +102,13 @@ class DictionaryQuality:
 class LatentScores:
     """All score columns of one dictionary: sums turned into numbers, no thresholds."""
 
-    SCHEMA_VERSION: ClassVar[int] = 1
+    SCHEMA_VERSION: ClassVar[int] = 2
 
     dictionary_id: str
     models: tuple[str, ...]
     columns: tuple[ScoreColumn, ...]
     quality: DictionaryQuality
-    activity: GroupActivity
+    firing_counts: FiringCounts
 
     def column(self, name: str) -> ScoreColumn:
         """Return the column `name`; KeyError names the known ones."""
@@ -132,7 +146,7 @@ class LatentExamples:
 class ScorePass:
     """What one pass over the held-out tokens gives: numbers and examples."""
 
-    SCHEMA_VERSION: ClassVar[int] = 1
+    SCHEMA_VERSION: ClassVar[int] = 2
 
     scores: LatentScores
     examples: LatentExamples

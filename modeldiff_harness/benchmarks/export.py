@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import BenchmarkResults, BenchmarkRow
-from modeldiff_harness.benchmarks.bench import safe_file_name, samples_file
+from modeldiff_harness.benchmarks.sample_files import safe_file_name, samples_file
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.store import write_atomically
 

@@ -88,7 +88,7 @@ def find_flips(
                 head.n,
                 len(lost),
                 len(won),
-                head.noise_flip_rate,
+                head.noise.flip_rate if head.noise else None,
             )
         )
         for wanted, some in found.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import TaskSample
-from modeldiff_harness.benchmarks.pairing.answer_faults import generation_faults
+from modeldiff_harness.benchmarks.answer_faults import generation_faults
 from modeldiff_harness.errors import RunError
 
 __all__ = [

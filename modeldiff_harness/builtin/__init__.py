@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from modeldiff_harness.builtin.batchtopk_config import BatchTopKConfig
+from modeldiff_harness.builtin.batchtopk import BatchTopKConfig
+from modeldiff_harness.builtin.l1 import L1Config
 from modeldiff_harness.contracts import Component
 from modeldiff_harness.hookspecs import hookimpl
 
@@ -35,6 +36,9 @@ def _latents() -> Iterable[Component]:
                   "one dictionary over baseline and candidate"),
         Component("dictionary_learner", "batchtopk", f"{_HERE}.batchtopk:batchtopk",
                   "BatchTopK crosscoder (arXiv 2504.02922)", config=asdict(BatchTopKConfig())),
+        Component("dictionary_learner", "l1", f"{_HERE}.l1:l1",
+                  "crosscoder with an L1 penalty: the control that shows shrinkage and decoupling",
+                  config=asdict(L1Config())),
         Component("dictionary_learner", "imported", f"{_HERE}.imported_dictionary:create",
                   "a published crosscoder, made ready by `mdh dictionaries import`",
                   config={"path": ""}),

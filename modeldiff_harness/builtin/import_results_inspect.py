@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import ImportedResults, MeasuredTask, TaskSample
+from modeldiff_harness.benchmarks.answer_faults import FAULTS, generation_faults
 from modeldiff_harness.benchmarks.bounded_files import BoundedZip, read_json, walk_files
 from modeldiff_harness.benchmarks.importers import digest_of_text
-from modeldiff_harness.benchmarks.pairing.answer_faults import FAULTS, generation_faults
 from modeldiff_harness.benchmarks.pairing.metric_values import MEAN_OF_SCORED
 from modeldiff_harness.benchmarks.samples import shorten
 from modeldiff_harness.benchmarks.tasks import capability_by_name

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import ImportedResults, MeasuredTask, TaskSample
+from modeldiff_harness.benchmarks.answer_faults import generation_faults
 from modeldiff_harness.benchmarks.bounded_files import read_json, walk_files
 from modeldiff_harness.benchmarks.importers import digest_of_text
-from modeldiff_harness.benchmarks.pairing.answer_faults import generation_faults
 from modeldiff_harness.benchmarks.pairing.metric_values import MEAN_OF_SCORED
 from modeldiff_harness.benchmarks.samples import shorten
 from modeldiff_harness.benchmarks.tasks import capability_by_name
-from modeldiff_harness.errors import UsageError
+from modeldiff_harness.errors import UsageError, first_line
 
 __all__ = ["create"]
 
@@ -241,8 +241,7 @@ def _samples(file: Path) -> Iterator[TaskSample]:
                     ) from error
                 number += 1
     except (OSError, pyarrow.ArrowException) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"cannot read {file}: {first}.") from error
+        raise UsageError(f"cannot read {file}: {first_line(error)}.") from error
 
 
 def _new_sample(row: Mapping[str, Any], number: int) -> TaskSample:

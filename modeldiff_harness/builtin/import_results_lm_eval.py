@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import ImportedResults, MeasuredTask
-from modeldiff_harness.benchmarks.bench import safe_file_name
 from modeldiff_harness.benchmarks.bounded_files import read_json, walk_files
+from modeldiff_harness.benchmarks.sample_files import safe_file_name
 from modeldiff_harness.benchmarks.samples import LM_EVAL_FAULTS, read_samples
 from modeldiff_harness.benchmarks.tasks import capability_by_name
 from modeldiff_harness.errors import UsageError

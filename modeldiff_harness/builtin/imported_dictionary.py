@@ -6,14 +6,14 @@ only activations can tell (a scale, a threshold, an L0) is measured.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import TrainedDictionary
-from modeldiff_harness.contracts import ActivationStream, Runtime
+from modeldiff_harness.contracts import ActivationStream, DictionaryLearner, Runtime
+from modeldiff_harness.digests import file_digest
 from modeldiff_harness.errors import UsageError
 
 __all__ = ["ImportedDictionary", "create"]
@@ -37,7 +37,7 @@ def create(path: str = "") -> ImportedDictionary:
     return ImportedDictionary(folder, files)
 
 
-class ImportedDictionary:
+class ImportedDictionary(DictionaryLearner):
     """A `DictionaryLearner` whose dictionary is there already.
 
     `path` is one imported dictionary, or a folder of several, of which the one over the run's
@@ -45,15 +45,14 @@ class ImportedDictionary:
     """
 
     trains = False
-    """No null run stands beside it: a published dictionary has none trained like it."""
 
     def __init__(self, folder: Path, files: list[Path]) -> None:
         self._folder, self._files = folder, files
 
     def fingerprint(self) -> Any:
-        """Return what enters the key in place of the path: digests of the imported files."""
+        """Return digests of the imported files."""
         # artifact.json holds the digest of the arrays beside it
-        return sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in self._files)
+        return sorted(map(file_digest, self._files))
 
     def fit(
         self,

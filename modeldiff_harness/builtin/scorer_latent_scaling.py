@@ -112,7 +112,7 @@ class LatentScaling:
 
     def update(self, context: ScoreContext) -> None:
         """Add one batch."""
-        from modeldiff_harness.latents.compiled import scoring as loops
+        from modeldiff_harness.latents.compiled import score_loops as loops
 
         sums = self._sums
         if sums is None:
@@ -177,7 +177,7 @@ class LatentScaling:
 
     def _products(self, context: ScoreContext) -> tuple[Doubles, Doubles]:
         """Return ⟨x^t, v⟩ and ⟨x̂^t, v⟩ of every firing and pair, (N, P) each."""
-        from modeldiff_harness.latents.compiled import scoring as loops
+        from modeldiff_harness.latents.compiled import score_loops as loops
 
         order = [v for views in self._views.values() for v in views]
         acts_TC = side_by_side([context.acts[v] for v in order])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 
 from modeldiff_harness.cli.printing import print_json, print_table
+from modeldiff_harness.clock import timestamp
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
 from modeldiff_harness.store import default_data_folder, resolve_run_folder, write_atomically
 
@@ -45,14 +45,13 @@ def save(run: str, name: str, replace: bool) -> None:
     target = _folder() / name
     if target.exists() and not replace:
         raise UsageError(f"there is a reference {name!r} already.", hint="Add --replace.")
-    stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
         target.mkdir(parents=True, exist_ok=True)
         (target / "gate.json").unlink(missing_ok=True)
         for file in reversed(_KEPT):
             if (folder / file).is_file():
                 write_atomically(target / file, (folder / file).read_text(encoding="utf-8"))
-        write_atomically(target / "saved.txt", f"{stamp} from {folder.name}\n")
+        write_atomically(target / "saved.txt", f"{timestamp()} from {folder.name}\n")
     except OSError as error:
         raise RunError(f"cannot keep the report in {target}: {error.strerror}.") from error
     click.echo(str(target))

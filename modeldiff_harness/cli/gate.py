@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modeldiff_harness.cli.printing import print_json, print_table, printable
+from modeldiff_harness.clock import utc_now
 from modeldiff_harness.errors import GateFailed, Inconclusive, UsageError
 from modeldiff_harness.store import default_data_folder, resolve_run_folder, write_atomically
 
@@ -128,7 +128,7 @@ def check(
         last = previous_verdict(report, written, default_data_folder() / "runs")
     else:
         last = read_verdict(previous)
-    verdict = gate_report(report, policy, now=_now(), previous=last)
+    verdict = gate_report(report, policy, now=utc_now(), previous=last)
     write_verdict(verdict, report, written, load_registry().sections())
     if annotations is None:
         annotations = os.environ.get("GITHUB_ACTIONS") == "true"
@@ -164,14 +164,14 @@ def init(run: str, output: Path, force: bool) -> None:
     from modeldiff_harness.gate.policy_draft import draft_policy, policy_text
 
     report, _ = _report(run)
-    text = policy_text(report, _now())
+    text = policy_text(report, utc_now())
     if str(output) == "-":
         click.echo(text, nl=False)
         return
     if output.exists() and not force:
         raise UsageError(f"{output} is there already.", hint="Name another --output, or --force.")
     _write(output, text)
-    policy, sized = draft_policy(report, _now())
+    policy, sized = draft_policy(report, utc_now())
     small = sum(c.margin_below_detectable for c in sized)
     optional = sum(not rule.required for rule in policy.criteria)
     click.echo(f"{output}: {len(policy.criteria)} criteria")
@@ -227,7 +227,7 @@ def simulate(run: str | None, policy_file: Path | None, as_json: bool, **given: 
         from modeldiff_harness.gate.decide import gate_report
 
         report, _ = _report(run or "latest")
-        verdict = gate_report(report, _policy(policy_file, report), now=_now())
+        verdict = gate_report(report, _policy(policy_file, report), now=utc_now())
         rows = gate_tables.verdict_rows(verdict)
         title = f"{verdict.baseline} → {verdict.candidate}, policy {verdict.policy_name}"
         columns = gate_tables.VERDICT_COLUMNS
@@ -331,7 +331,3 @@ def _write(path: Path, text: str) -> None:
         write_atomically(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}.") from error
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

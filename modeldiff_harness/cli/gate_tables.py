@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -64,13 +65,12 @@ def _benchmarks(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _preferences(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    from modeldiff_harness.stats.estimates import critical_value
     from modeldiff_harness.stats.gate_rates import LOSSES_IN_MARGINS, simulate_gate
-    from modeldiff_harness.stats.power import elo_half_width, mde
+    from modeldiff_harness.stats.power import elo_variance, mde
 
     k, n_runs, seed = given["criteria"], given["simulations"], given["seed"]
     for n in _numbers(given["prompts"], "--prompts", whole=True):
-        se = elo_half_width(int(n)) / critical_value(0.95)
+        se = math.sqrt(elo_variance() / n)
         for margin in _numbers(given["margin_elo"], "--margin_elo"):
             rates = [
                 simulate_gate(

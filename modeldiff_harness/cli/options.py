@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import click
 
-from modeldiff_harness.config import PRESETS, RunConfig, resolve_config
+from modeldiff_harness.config import RunConfig, resolve_config
 from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.presets import PRESETS
 
 __all__ = ["ListCommand", "build_config", "key_values", "run_options"]
 

@@ -53,7 +53,8 @@ def plan(
     from modeldiff_harness.artifacts.codec import to_plain
     from modeldiff_harness.benchmarks.task_sizes import items_of_task
     from modeldiff_harness.cli.printing import json_text, show_section
-    from modeldiff_harness.gate.sample_size import PlanAsked, plan_decision, plan_section
+    from modeldiff_harness.gate.sample_size import SizeQuestion, needed_sizes
+    from modeldiff_harness.gate.sample_size_section import render_sizes
     from modeldiff_harness.report.schema import read_report
     from modeldiff_harness.store import default_data_folder, resolve_run_folder
 
@@ -65,8 +66,8 @@ def plan(
     if run is not None:
         folder = resolve_run_folder(default_data_folder(), run)
         report = read_report(Path(folder) / "report.json")
-    found = plan_decision(
-        PlanAsked(
+    found = needed_sizes(
+        SizeQuestion(
             names, general, own, elo_margin, discordance, power, confidence, sign_consistency
         ),
         {name: items_of_task(name) for name in names},
@@ -75,7 +76,7 @@ def plan(
     if output_format == "json":
         click.echo(json_text(to_plain(found)), nl=False)
     else:
-        click.echo(show_section(plan_section(found), "text", "mdh plan"), nl=False)
+        click.echo(show_section(render_sizes(found), "text", "mdh plan"), nl=False)
 
 
 def _margins(text: str) -> tuple[float, dict[str, float]]:

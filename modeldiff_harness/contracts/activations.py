@@ -66,8 +66,8 @@ class ActivationSource(Protocol):
 class ActivationStream(Protocol):
     """What learners and scorers read: paired activations of one dictionary's views.
 
-    Implemented over cached activations (`latents/activations/stream.py`) and over models that
-    run meanwhile (`latents/activations/live_stream.py`).
+    Implemented over cached activations (`latents/harvest/stream.py`) and over models that
+    run meanwhile (`latents/harvest/live_stream.py`).
     """
 
     views: tuple[View, ...]

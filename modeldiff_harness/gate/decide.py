@@ -29,7 +29,7 @@ from modeldiff_harness.stats.estimates import Undetermined, critical_value
 from modeldiff_harness.stats.gate import (
     Criterion,
     CriterionDecision,
-    decide_gate,
+    decide_criteria,
     style_driven_gain,
 )
 from modeldiff_harness.stats.gate_rates import (
@@ -63,14 +63,14 @@ def gate_report(
     found = [(rule, measure(report, rule, policy.confidence)) for rule in rules]
     for rule, measured in found:
         _check_margin(rule, measured)
-    decided = decide_gate(
+    decisions = decide_criteria(
         [_criterion(rule, measured) for rule, measured in found],
         policy.family_alpha,
         policy.confidence,
     )
     criteria = tuple(
-        _judge(rule, measured, decision, report, policy, len(found))
-        for (rule, measured), decision in zip(found, decided.decisions, strict=True)
+        _held(_told(rule, measured, decision, policy, len(found)), rule, measured, report, policy)
+        for (rule, measured), decision in zip(found, decisions, strict=True)
     )
     gain = _style_driven_gain(report)
     checks = check_report(report, policy.checks, criteria, found, style_driven=gain)
@@ -130,27 +130,26 @@ def _criterion(rule: Rule, measured: Measured | Missing) -> Criterion:
         df=measured.df,
         interval=(low, high),
         loss_p=measured.loss_p,
-        required=rule.required,
         noise_se=measured.noise_se,
     )
 
 
-def _judge(
+def _told(
     rule: Rule,
     measured: Measured | Missing,
     decision: CriterionDecision,
-    report: Report,
     policy: Policy,
     n_family: int,
 ) -> CriterionVerdict:
-    """Turn the decision of the numbers into the criterion's verdict, in the metric's direction."""
-    base = CriterionVerdict(
+    """Return what the numbers say of one of `n_family` criteria, in the metric's direction."""
+    undetermined = decision.criterion.estimate
+    told = CriterionVerdict(
         name=rule.name,
         arm=rule.arm,
         subject=_subject(rule, measured),
         outcome=decision.verdict,
         required=rule.required,
-        reason=decision.reason,
+        reason=undetermined.reason if isinstance(undetermined, Undetermined) else "",
         unit="Elo" if rule.arm == "preference" else "share",
         margin=rule.margin,
         higher_is_better=True,
@@ -159,11 +158,9 @@ def _judge(
         why=rule.why,
     )
     if isinstance(measured, Missing):
-        return base
-    sign = 1.0 if measured.higher_is_better else -1.0
-    ends = sorted(sign * end for end in (decision.lower, decision.upper) if end is not None)
-    base = replace(
-        base,
+        return told
+    told = replace(
+        told,
         unit=measured.unit,
         higher_is_better=measured.higher_is_better,
         n=measured.n,
@@ -174,15 +171,17 @@ def _judge(
         method=measured.method,
         noise_se=measured.noise_se,
     )
-    if not ends:
-        return base
+    if decision.lower is None or decision.upper is None:
+        return told
+    sign = 1.0 if measured.higher_is_better else -1.0
+    lower, upper = sorted((sign * decision.lower, sign * decision.upper))
     se = math.hypot(measured.se, measured.noise_se)
     reach = critical_value(policy.confidence, measured.df) + critical_value(2.0 * POWER - 1.0)
     detectable = reach * se
-    base = replace(
-        base,
-        lower=ends[0],
-        upper=ends[1],
+    told = replace(
+        told,
+        lower=lower,
+        upper=upper,
         se=se,
         loss_p=decision.loss_p,
         loss_p_holm=decision.loss_p_holm,
@@ -195,10 +194,17 @@ def _judge(
             se, rule.margin, n_family, policy.family_alpha, policy.confidence
         ),
     )
-    base = replace(base, reason=_reason(base))
-    if held := hold_reason(report, policy.checks, rule, measured):
-        return replace(base, outcome="INCONCLUSIVE", reason=held)
-    return base
+    return replace(told, reason=_reason(told))
+
+
+def _held(
+    told: CriterionVerdict, rule: Rule, measured: Measured | Missing, report: Report, policy: Policy
+) -> CriterionVerdict:
+    """Leave the criterion open where its numbers may not decide."""
+    if told.data_outcome is None or isinstance(measured, Missing):
+        return told
+    held = hold_reason(report, policy.checks, rule, measured)
+    return replace(told, outcome="INCONCLUSIVE", reason=held) if held else told
 
 
 def _subject(rule: Rule, measured: Measured | Missing) -> str:

@@ -1,33 +1,57 @@
 """The report's number behind a criterion, with its interval at the gate's confidence.
 
-Reports carry 95 % intervals, a gate decides by others.  Counts of fixed and broken items give the
-Bonett-Price interval and the exact one-sided McNemar test anew; a symmetric interval gives its
-standard error and, where it is wider than the normal's, the degrees of freedom of its t; the ends
-of any other interval are scaled about the estimate.
+Reports carry 95 % intervals, a gate decides by others.  How an interval was made says how the
+other follows: Bonett-Price from the counts of fixed and broken items (with the exact one-sided
+McNemar test), normal and t from the standard error; the ends of any other interval are scaled
+about the estimate.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from scipy.optimize import brentq
 from scipy.special import bdtr
 
-from modeldiff_harness.artifacts import BenchmarkRow, PreferencesReport, Report
+from modeldiff_harness.artifacts import (
+    BenchmarkRow,
+    Estimate,
+    PairedCounts,
+    PreferencesReport,
+    Report,
+)
 from modeldiff_harness.gate.policy import Rule
 from modeldiff_harness.preferences.flags import describe_flag
 from modeldiff_harness.report.wording import on_unit_scale
-from modeldiff_harness.stats.estimates import critical_value, upper_tail
+from modeldiff_harness.stats.estimates import critical_value
 from modeldiff_harness.stats.paired_binary import bonett_price_interval
 
-__all__ = ["REPORT_CONFIDENCE", "Measured", "Missing", "measure", "measure_row"]
+__all__ = [
+    "REPORT_CONFIDENCE",
+    "Ends",
+    "Measured",
+    "Missing",
+    "at_confidence",
+    "measure",
+    "measure_row",
+]
 
 REPORT_CONFIDENCE = 0.95
 """Level of the intervals in a report."""
 _FEW_PROMPTS = 100
-_MOST_DF = 1e7
+
+
+class Ends(NamedTuple):
+    """An interval at the gate's confidence."""
+
+    lower: float
+    upper: float
+    se: float
+    """The standard error behind it; else half its width over the normal's critical value."""
+    df: float | None
+    """Of its t; None: the normal."""
 
 
 @dataclass(frozen=True)
@@ -104,46 +128,45 @@ def _find_row(rows: Sequence[BenchmarkRow], rule: Rule) -> BenchmarkRow | Missin
 
 def measure_row(row: BenchmarkRow, confidence: float) -> Measured:
     """Return a benchmark row's difference with its interval at `confidence`."""
-    made = Measured(
+    if row.interval_method == "Bonett-Price" and row.counts is not None:
+        ends, loss_p = _from_counts(row, row.counts, confidence)
+        method = "Bonett-Price interval, exact one-sided McNemar"
+    else:
+        known = Estimate(row.delta, row.lower, row.upper, row.se, row.df, row.interval_method)
+        ends, loss_p = at_confidence(known, confidence), _loss_p(row)
+        method = row.method
+    return Measured(
         unit="share" if on_unit_scale(row) else row.metric,
         higher_is_better=row.higher_is_better,
         delta=row.delta,
-        lower=row.lower,
-        upper=row.upper,
-        se=0.0,
-        df=None,
-        loss_p=None,
+        **ends._asdict(),
+        loss_p=loss_p,
         n=row.n,
         n_unit="items",
-        method=row.method,
+        method=method,
         baseline=row.baseline,
         candidate=row.candidate,
-        noise_se=row.noise_se or 0.0,
+        noise_se=row.noise.se if row.noise is not None else 0.0,
         rows=(row,),
     )
-    gained, lost = _counts(row)
-    if gained is not None and lost is not None:
-        rising, falling = (gained, lost) if row.higher_is_better else (lost, gained)
-        given = bonett_price_interval(rising, falling, row.n, REPORT_CONFIDENCE)
-        if math.isclose(given[0], row.lower, abs_tol=1e-9) and math.isclose(
-            given[1], row.upper, abs_tol=1e-9
-        ):
-            low, high, se = bonett_price_interval(rising, falling, row.n, confidence)
-            p = float(bdtr(gained, gained + lost, 0.5))
-            method = "Bonett-Price interval, exact one-sided McNemar"
-            return replace(made, lower=low, upper=high, se=se, loss_p=p, method=method)
-    low, high, se, df = _rescaled(row.delta, row.lower, row.upper, row.se, confidence, row.df)
-    p_loss = None
-    if row.p is not None:
-        is_loss = (row.delta < 0) == row.higher_is_better and row.delta != 0
-        p_loss = row.p / 2.0 if is_loss else 1.0 - row.p / 2.0
-    return replace(made, lower=low, upper=high, se=se, df=df, loss_p=p_loss)
 
 
-def _counts(row: BenchmarkRow) -> tuple[int | None, int | None]:
-    if row.cluster is not None:
-        return None, None
-    return row.fixed, row.broken
+def _from_counts(
+    row: BenchmarkRow, counts: PairedCounts, confidence: float
+) -> tuple[Ends, float | None]:
+    """Return the Bonett-Price interval and the exact one-sided p of a loss."""
+    gained, lost = counts.fixed, counts.broken
+    rising, falling = (gained, lost) if row.higher_is_better else (lost, gained)
+    lower, upper, se = bonett_price_interval(rising, falling, row.n, confidence)
+    return Ends(lower, upper, se, None), float(bdtr(gained, gained + lost, 0.5))
+
+
+def _loss_p(row: BenchmarkRow) -> float | None:
+    """Return the row's two-sided p as one-sided p of a loss."""
+    if row.p is None:
+        return None
+    is_loss = (row.delta < 0) == row.higher_is_better and row.delta != 0
+    return row.p / 2.0 if is_loss else 1.0 - row.p / 2.0
 
 
 def _pooled(parts: Sequence[Measured]) -> Measured:
@@ -206,15 +229,11 @@ def _preference(section: PreferencesReport, rule: Rule, confidence: float) -> Me
     if found is None:
         why = "; ".join(describe_flag(flag) for flag in deltas.flags) or "no estimate"
         return Missing(f"{rule.subject} could not be told apart: {why}")
-    low, high, se, df = _rescaled(found.estimate, found.lower, found.upper, found.se, confidence)
     return Measured(
         unit="Elo",
         higher_is_better=True,
         delta=found.estimate,
-        lower=low,
-        upper=high,
-        se=se,
-        df=df,
+        **at_confidence(found, confidence)._asdict(),
         loss_p=None,
         n=n,
         n_unit="prompts",
@@ -223,36 +242,13 @@ def _preference(section: PreferencesReport, rule: Rule, confidence: float) -> Me
     )
 
 
-def _rescaled(
-    estimate: float,
-    lower: float,
-    upper: float,
-    se: float | None,
-    confidence: float,
-    df: float | None = None,
-) -> tuple[float, float, float, float | None]:
-    """Return (lower, upper, se, df) at `confidence` from a 95 % interval."""
-    below, above = estimate - lower, upper - estimate
-    symmetric = math.isclose(below, above, rel_tol=1e-6, abs_tol=1e-12)
-    if symmetric and se is not None and se > 0:
-        df = df or _degrees_of_freedom(above / se)
-        half = critical_value(confidence, df) * se
-        return estimate - half, estimate + half, se, df
-    scale = critical_value(confidence) / critical_value(REPORT_CONFIDENCE)
-    low, high = estimate - below * scale, estimate + above * scale
-    return low, high, (high - low) / (2.0 * critical_value(confidence)), None
-
-
-def _degrees_of_freedom(ratio: float) -> float | None:
-    """Return the df of the t interval whose half width is `ratio` standard errors at 95 %.
-
-    None where the normal's 1.96 fits; never below 1.
-    """
-    if ratio < critical_value(REPORT_CONFIDENCE) * (1 + 1e-6):
-        return None
-    tail = (1.0 - REPORT_CONFIDENCE) / 2.0
-    if upper_tail(ratio, 1.0) <= tail:
-        return 1.0
-    if upper_tail(ratio, _MOST_DF) >= tail:
-        return None
-    return float(brentq(lambda df: upper_tail(ratio, df) - tail, 1.0, _MOST_DF))
+def at_confidence(known: Estimate, confidence: float) -> Ends:
+    """Return the ends at `confidence` of an estimate that is known with its 95 % interval."""
+    if known.method in ("normal", "t") and known.se:
+        half = critical_value(confidence, known.df) * known.se
+        return Ends(known.estimate - half, known.estimate + half, known.se, known.df)
+    reach = critical_value(confidence)
+    scale = reach / critical_value(REPORT_CONFIDENCE)
+    lower = known.estimate - (known.estimate - known.lower) * scale
+    upper = known.estimate + (known.upper - known.estimate) * scale
+    return Ends(lower, upper, (upper - lower) / (2.0 * reach), None)

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from modeldiff_harness.artifacts import BenchmarkRow, Report
-from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.errors import UsageError, did_you_mean
-from modeldiff_harness.report.wording import ABSENT, number, on_unit_scale
+from modeldiff_harness.report.wording import on_unit_scale
 from modeldiff_harness.stats.power import (
-    binary_variance,
     elo_variance,
     items_for_margin,
     mde,
-    prompts_for_elo_margin,
     seeds_for_sign,
 )
 
 __all__ = [
-    "DecisionPlan",
-    "PlanAsked",
-    "PreferencePlan",
-    "SeedPlan",
-    "TaskPlan",
-    "plan_decision",
-    "plan_section",
+    "NeededSizes",
+    "PromptSize",
+    "SeedSize",
+    "SizeQuestion",
+    "TaskSize",
+    "needed_sizes",
 ]
 
 DISCORDANCE = 0.10
@@ -33,7 +29,7 @@ DISCORDANCE = 0.10
 
 
 @dataclass(frozen=True)
-class PlanAsked:
+class SizeQuestion:
     """What is to be decided, and how surely."""
 
     tasks: tuple[str, ...]
@@ -54,7 +50,7 @@ class PlanAsked:
 
 
 @dataclass(frozen=True)
-class TaskPlan:
+class TaskSize:
     """One task: what it has, what the margin needs."""
 
     task: str
@@ -77,7 +73,7 @@ class TaskPlan:
 
 
 @dataclass(frozen=True)
-class PreferencePlan:
+class PromptSize:
     """Substance: prompts judged in both orders."""
 
     margin_elo: float
@@ -91,7 +87,7 @@ class PreferencePlan:
 
 
 @dataclass(frozen=True)
-class SeedPlan:
+class SeedSize:
     """Dictionary seeds whose signs must agree."""
 
     consistency: float
@@ -103,23 +99,23 @@ class SeedPlan:
 
 
 @dataclass(frozen=True)
-class DecisionPlan:
+class NeededSizes:
     """Everything `mdh plan` says."""
 
     confidence: float
     power: float
-    tasks: tuple[TaskPlan, ...]
-    preference: PreferencePlan
-    seeds: SeedPlan
+    tasks: tuple[TaskSize, ...]
+    preference: PromptSize
+    seeds: SeedSize
 
 
-def plan_decision(
-    asked: PlanAsked, sizes: Mapping[str, int | None], run: Report | None = None
-) -> DecisionPlan:
+def needed_sizes(
+    asked: SizeQuestion, sizes: Mapping[str, int | None], run: Report | None = None
+) -> NeededSizes:
     """Say what the asked decision needs; `run` gives measured discordances and variances.
 
-    `sizes`: task → items, where known.  Raises UsageError for margins that are not positive, a
-    task that the run does not have, or nothing to plan.
+    `sizes`: task → items, where known.  Raises UsageError for margins that are not positive or of
+    tasks that are not asked for, and for a discordance that is no share.
     """
     rows = _primary(run)
     names = asked.tasks or tuple(rows)
@@ -131,9 +127,11 @@ def plan_decision(
                 f"a margin is given for {name!r}, which is not planned.",
                 hint=did_you_mean(name, names),
             )
+    if asked.discordance is not None and not 0 <= asked.discordance <= 1:
+        raise UsageError(f"the discordance is {asked.discordance:g}; it is a share of the items.")
     if not asked.elo_margin > 0:
         raise UsageError(f"the Elo margin is {asked.elo_margin:g}; it must be positive.")
-    return DecisionPlan(
+    return NeededSizes(
         asked.confidence,
         asked.power,
         tuple(_task(name, asked, sizes.get(name), rows.get(name)) for name in names),
@@ -146,7 +144,7 @@ def _primary(run: Report | None) -> dict[str, BenchmarkRow]:
     return {} if run is None else {row.task: row for row in run.benchmarks.rows if row.primary}
 
 
-def _task(name: str, asked: PlanAsked, size: int | None, row: BenchmarkRow | None) -> TaskPlan:
+def _task(name: str, asked: SizeQuestion, size: int | None, row: BenchmarkRow | None) -> TaskSize:
     margin = asked.margins.get(name, asked.margin)
     share = row is None or on_unit_scale(row)
     scale = 100.0 if share else 1.0
@@ -157,53 +155,51 @@ def _task(name: str, asked: PlanAsked, size: int | None, row: BenchmarkRow | Non
     if n:
         resolvable = scale * mde(n, variance, asked.confidence, asked.power)
         smallest = scale * mde(n, variance, 0.95, asked.power)
-    return TaskPlan(
-        name,
-        "points" if share or row is None else row.metric,
-        margin,
-        n,
-        discordance,
-        basis,
-        needed,
-        resolvable,
-        smallest,
-        None if n is None else n >= needed,
+    return TaskSize(
+        task=name,
+        unit="points" if share or row is None else row.metric,
+        margin=margin,
+        n_items=n,
+        discordance=discordance,
+        discordance_from=basis,
+        n_needed=needed,
+        resolvable=resolvable,
+        mde=smallest,
+        enough=None if n is None else n >= needed,
     )
 
 
-def _variance(asked: PlanAsked, row: BenchmarkRow | None) -> tuple[float | None, str, float]:
+def _variance(asked: SizeQuestion, row: BenchmarkRow | None) -> tuple[float | None, str, float]:
     """Discordance, where it comes from, and the variance of one item's difference."""
+    # At no difference, which is what is planned for, the variance is the discordance.
     if asked.discordance is not None:
-        half = asked.discordance / 2.0
-        return asked.discordance, "option", binary_variance(half, half)
-    if row is not None and row.fixed is not None and row.broken is not None and row.n:
-        share = (row.fixed + row.broken) / row.n
-        if share > 0:
-            # At no difference, which is what is planned for, the variance is the discordance.
-            design_effect = 1.0
-            if row.n_clusters and row.se:
-                design_effect = max(1.0, row.se**2 * row.n / share)
-            return share, "run", share * design_effect
+        return asked.discordance, "option", asked.discordance
+    if row is not None and row.counts is not None and row.counts.n_discordant:
+        share = row.counts.n_discordant / row.n
+        design_effect = 1.0
+        if row.clusters is not None and row.se:
+            design_effect = max(1.0, row.se**2 * row.n / share)
+        return share, "run", share * design_effect
     if row is not None and row.se:
         return None, "run", row.n * row.se**2
     return DISCORDANCE, "assumed", DISCORDANCE
 
 
-def _preference(asked: PlanAsked, run: Report | None) -> PreferencePlan:
+def _preference(asked: SizeQuestion, run: Report | None) -> PromptSize:
     variance, basis, n = elo_variance(), "assumed", None
     if run is not None and (deltas := run.preferences.deltas) is not None:
         found = deltas.substance_elo or deltas.raw_elo
         if found.se:
             n = deltas.n_clusters
             variance, basis = n * found.se**2, "run"
-    needed = prompts_for_elo_margin(asked.elo_margin, variance, asked.confidence, asked.power)
+    needed = items_for_margin(asked.elo_margin, variance, asked.confidence, asked.power)
     resolvable = mde(n, variance, asked.confidence, asked.power) if n else None
-    return PreferencePlan(
+    return PromptSize(
         asked.elo_margin, needed, n, resolvable, basis, None if n is None else n >= needed
     )
 
 
-def _seeds(asked: PlanAsked, run: Report | None) -> SeedPlan:
+def _seeds(asked: SizeQuestion, run: Report | None) -> SeedSize:
     consistency, basis = asked.sign_consistency, "assumed"
     profile = run.latents.profile if run is not None else None
     if profile is not None and profile.sign_stability:
@@ -214,78 +210,4 @@ def _seeds(asked: PlanAsked, run: Report | None) -> SeedPlan:
     if consistency > 0.5:
         found = seeds_for_sign(consistency, 1.0 - asked.confidence, asked.power)
     n_seeds, n_agree = found if found is not None else (None, None)
-    return SeedPlan(consistency, basis, n_seeds, n_agree)
-
-
-# ── words ────────────────────────────────────────────────────────────────────────────────────
-
-
-def plan_section(plan: DecisionPlan) -> RenderedSection:
-    """Return the plan for readers."""
-    power = f"{100 * plan.power:.0f} %"
-    tables = []
-    if plan.tasks:
-        tables.append(_task_table(plan.tasks))
-    tables.append(_other_table(plan))
-    return RenderedSection(
-        "plan",
-        "What the decision needs",
-        (
-            f"Sizes with which a candidate that is equal to the baseline passes with {power} "
-            f"chance: the lower end of the two-sided {100 * plan.confidence:.0f} % interval lies "
-            "above minus the margin.",
-        ),
-        tuple(tables),
-    )
-
-
-def _task_table(tasks: Sequence[TaskPlan]) -> ReportTable:
-    rows, tones = [], []
-    for task in tasks:
-        unit = "" if task.unit == "points" else f" {task.unit}"
-        rows.append(
-            (
-                task.task,
-                f"{task.margin:g}{unit}",
-                f"{task.n_needed:,}",
-                ABSENT if task.n_items is None else f"{task.n_items:,}",
-                number(task.resolvable, 1),
-                number(task.mde, 1),
-                ABSENT if task.discordance is None else f"{100 * task.discordance:.1f} %",
-                task.discordance_from,
-            )
-        )
-        tones.append("" if task.enough is None else "good" if task.enough else "bad")
-    columns = ("task", "margin", "items needed", "items", "resolves", "MDE", "changed", "from")
-    note = (
-        "Margin, resolves (the smallest margin these items can show) and MDE (the smallest "
-        "difference they find) in points of 100 unless named; changed: share of items on which "
-        "the models differ."
-    )
-    return ReportTable("Benchmarks", columns, tuple(rows), note, tuple(tones))
-
-
-def _other_table(plan: DecisionPlan) -> ReportTable:
-    preference, seeds = plan.preference, plan.seeds
-    have = ABSENT if preference.n_prompts is None else f"{preference.n_prompts:,}"
-    if preference.resolvable_elo is not None:
-        have += f", which resolve ±{preference.resolvable_elo:.0f} Elo"
-    need = "more than 200 seeds"
-    if seeds.n_seeds is not None:
-        need = f"{seeds.n_seeds} seeds, {seeds.n_agree} of one sign"
-    rows = (
-        (
-            f"substance, margin {preference.margin_elo:g} Elo",
-            f"{preference.n_needed:,} prompts",
-            have,
-            preference.basis,
-        ),
-        (
-            f"sign of a latent share, {100 * seeds.consistency:.0f} % of seeds right",
-            need,
-            ABSENT,
-            seeds.basis,
-        ),
-    )
-    note = "Prompts are judged in both orders. Seeds are dictionary replicates (--replicates)."
-    return ReportTable("Preferences and latents", ("what", "needed", "there", "from"), rows, note)
+    return SeedSize(consistency, basis, n_seeds, n_agree)

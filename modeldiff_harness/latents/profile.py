@@ -18,7 +18,7 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.latents.label.activity import latent_mass
+from modeldiff_harness.latents.label.capability_counts import latent_mass
 from modeldiff_harness.stats.counts import newcombe_difference, share_shift
 from modeldiff_harness.stats.estimates import Undetermined
 from modeldiff_harness.stats.multiplicity import benjamini_hochberg
@@ -108,7 +108,7 @@ def _own_sets(dictionaries: Sequence[LabelledDictionary], rule: str) -> _Sets:
                 f"dictionary {owners.dictionary_id} was not classified under {rule!r}.",
                 hint=f"Known: {known}.",
             )
-        mass_L = latent_mass(dictionary.scores.activity)
+        mass_L = latent_mass(dictionary.scores.firing_counts)
         for role, members in sets.items():
             for latent in owners.latents_of(role, rule).tolist():
                 if latent not in labels:
@@ -166,8 +166,12 @@ def _comparison(counts: tuple[int, int, int, int]) -> ShareComparison:
     if isinstance(shift.ratio, Undetermined):
         suppressed = f"{shift.ratio.reason}: a count is below 5"
     elif shift.ratio.ratio is not None and shift.ratio.upper is not None:
-        ends = (shift.ratio.ratio, shift.ratio.lower, shift.ratio.upper)
-        change = Estimate(*(100.0 * (x - 1.0) for x in ends))
+        change = Estimate(
+            100.0 * (shift.ratio.ratio - 1.0),
+            100.0 * (shift.ratio.lower - 1.0),
+            100.0 * (shift.ratio.upper - 1.0),
+            method="score",
+        )
     return ShareComparison(
         *counts,
         share_difference=shift.difference,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from modeldiff_harness.digests import file_digest
 from modeldiff_harness.errors import RunError
 
 __all__ = ["DigestCache", "digest_adapter", "digest_file", "digest_tokenizer", "digest_weights"]
@@ -48,11 +49,7 @@ class DigestCache:
 def digest_file(path: Path, cache: DigestCache) -> str:
     """Return the sha256 of a file, from `cache` when the file has not changed."""
 
-    def compute() -> str:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-
-    return cache.get("sha256", [path], compute)
+    return cache.get("sha256", [path], lambda: file_digest(path))
 
 
 def digest_weights(folder: Path, cache: DigestCache) -> str:

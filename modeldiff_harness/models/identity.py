@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from modeldiff_harness.models.digests import (
 from modeldiff_harness.models.locate import LocatedModel, hub_errors, locate, locate_adapter
 from modeldiff_harness.models.templates import digest_template, template_of
 
-__all__ = ["default_dtype", "identify", "load_tokenizer", "own_chat_template"]
+__all__ = ["default_dtype", "identify", "load_tokenizer", "own_chat_template", "remembered_size"]
 
 
 def default_dtype(device: str) -> str:
@@ -73,31 +74,68 @@ def own_chat_template(
     return template
 
 
+def remembered_size(
+    ref: ModelRef,
+    last_block: int,
+    *,
+    cache_dir: Path,
+    offline: bool = False,
+    trust_remote_code: bool = False,
+) -> tuple[int, int]:
+    """Return (all parameters, those up to `last_block`) of `ref` without its adapter.
+
+    Raises as `identify`, and what an architecture raises that does not build without weights.
+    """
+    located = locate(ref, cache_dir=cache_dir, offline=offline)
+
+    def compute() -> str:
+        from modeldiff_harness.models.truncate import size_of
+
+        size = size_of(_config(located, offline, trust_remote_code), last_block)
+        return json.dumps([size.n_parameters, size.n_up_to_site])
+
+    whole, part = json.loads(
+        _remembered(located, DigestCache(cache_dir), f"size to {last_block}", compute)
+    )
+    return whole, part
+
+
 def _facts(
     located: LocatedModel, cache: DigestCache, offline: bool, trust_remote_code: bool
 ) -> dict[str, Any]:
-    """Return what configuration and tokenizer say; remembered for folders on this machine."""
+    """Return what configuration and tokenizer say."""
 
     def compute() -> str:
         return json.dumps(_read_facts(located, offline, trust_remote_code), sort_keys=True)
 
+    return dict(json.loads(_remembered(located, cache, "facts with template", compute)))
+
+
+def _remembered(
+    located: LocatedModel, cache: DigestCache, what: str, compute: Callable[[], str]
+) -> str:
+    """Return what `compute` gives; remembered for folders on this machine, by transformers."""
     if located.commit is not None:
-        return dict(json.loads(compute()))
+        return compute()
     version = importlib.metadata.version("transformers")
     files = sorted(p for p in Path(located.load_from).iterdir() if p.is_file())
-    return dict(json.loads(cache.get(f"facts with template {version}", files, compute)))
+    return cache.get(f"{what} {version}", files, compute)
 
 
-def _read_facts(located: LocatedModel, offline: bool, trust_remote_code: bool) -> dict[str, Any]:
+def _config(located: LocatedModel, offline: bool, trust_remote_code: bool) -> Any:
     from transformers import AutoConfig
 
     with hub_errors(located.source, offline) if located.commit else _plain_errors(located.source):
-        config = AutoConfig.from_pretrained(
+        return AutoConfig.from_pretrained(
             located.load_from,
             revision=located.commit,
             local_files_only=offline,
             trust_remote_code=trust_remote_code,
         )
+
+
+def _read_facts(located: LocatedModel, offline: bool, trust_remote_code: bool) -> dict[str, Any]:
+    config = _config(located, offline, trust_remote_code)
     text = config.get_text_config()
     tokenizer = load_tokenizer(located, offline=offline, trust_remote_code=trust_remote_code)
     return {

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from modeldiff_harness.artifacts import ModelIdentity, ModelRef
-from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.errors import RunError, UsageError, first_line
 from modeldiff_harness.models.folding import Folding, folds
 from modeldiff_harness.models.identity import default_dtype, identify, load_tokenizer
 from modeldiff_harness.models.locate import LocatedModel, hub_errors, locate, locate_adapter
@@ -139,19 +139,6 @@ class ModelPool:
                 trust_remote_code=self._trust_remote_code,
             )
         return self._identities[name]
-
-    def config(self, name: str) -> Any:
-        """Return the transformers configuration of `name`, without opening weights."""
-        from transformers import AutoConfig
-
-        located = self._locate(name)
-        with hub_errors(located.source, self.offline) if located.commit else _no_hub():
-            return AutoConfig.from_pretrained(
-                located.load_from,
-                revision=located.commit,
-                local_files_only=self.offline,
-                trust_remote_code=self._trust_remote_code,
-            )
 
     def tokenizer(self, name: str) -> Any:
         """Return the tokenizer of `name`, padding on the left, with the run's chat template."""
@@ -277,7 +264,7 @@ class ModelPool:
                 hint="Use --dtype bfloat16, a larger device, or a smaller model.",
             ) from None
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise RunError(f"{located.source} cannot be loaded: {_first_line(error)}") from error
+            raise RunError(f"{located.source} cannot be loaded: {first_line(error)}") from error
         return model
 
     def _apply_adapter(self, base: _OpenBase, ref: ModelRef) -> None:
@@ -300,7 +287,7 @@ class ModelPool:
             ) as error:
                 self._open.pop(self._base_key(ref.name), None)  # its layers may be half replaced
                 raise UsageError(
-                    f"the adapter of {ref.name!r} does not fit its base: {_first_line(error)}",
+                    f"the adapter of {ref.name!r} does not fit its base: {first_line(error)}",
                     hint="Check that it was trained on this base.",
                 ) from error
         adapter = base.adapters[folder]
@@ -335,11 +322,6 @@ class ModelPool:
         base.model.to(self.device, _DTYPES[self.dtype]).eval().requires_grad_(False)
         base.adapters[folder] = name
         base.remember_scaling(name)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 @contextmanager

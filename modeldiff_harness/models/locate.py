@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from modeldiff_harness.artifacts import ModelRef
-from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.errors import RunError, UsageError, first_line
 from modeldiff_harness.models.digests import DigestCache, digest_file
 from modeldiff_harness.models.gguf_reading import fast_gguf_reading
 from modeldiff_harness.models.packaged import locate_packaged
@@ -127,11 +127,11 @@ def hub_errors(hub_id: str, offline: bool) -> Iterator[None]:
         ) from None
     except hub.EntryNotFoundError as error:
         if not isinstance(error, hub.LocalEntryNotFoundError):
-            raise UsageError(f"{hub_id} on the Hub is not a model: {_first_line(error)}") from None
+            raise UsageError(f"{hub_id} on the Hub is not a model: {first_line(error)}") from None
         raise _unreachable(hub_id, offline) from None
     except (OSError, hub.HfHubHTTPError, hub.OfflineModeIsEnabled) as error:
         if "disk" in str(error).lower() or getattr(error, "errno", None) == 28:
-            raise RunError(f"{hub_id} could not be saved: {_first_line(error)}") from None
+            raise RunError(f"{hub_id} could not be saved: {first_line(error)}") from None
         raise _unreachable(hub_id, offline) from None
 
 
@@ -141,10 +141,6 @@ def _unreachable(hub_id: str, offline: bool) -> RunError:
         f"{hub_id} is not in the local Hub cache and {why}.",
         hint="Connect once to fetch it, or name a local folder.",
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _located_gguf(path: Path, ref: ModelRef, source: str, cache_dir: Path) -> LocatedModel:
@@ -206,6 +202,6 @@ def _convert(file: Path, folder: Path) -> None:
             hint="Run `pip install gguf`.",
         ) from None
     except (ValueError, KeyError, RuntimeError, OSError) as error:
-        raise UsageError(f"{file.name} cannot be read as GGUF: {_first_line(error)}") from None
+        raise UsageError(f"{file.name} cannot be read as GGUF: {first_line(error)}") from None
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modeldiff_harness.artifacts import ModelIdentity, ModelRef
-from modeldiff_harness.models.identity import identify, own_chat_template
+from modeldiff_harness.models.identity import identify, own_chat_template, remembered_size
 from modeldiff_harness.models.templates import ChatTemplate, resolve_chat_template
 
 if TYPE_CHECKING:
@@ -54,6 +54,16 @@ class RunModels:
             "identity": self.identity(name, dtype).digest(),
             "chat_template": template.digest if template else None,
         }
+
+    def n_parameters(self, name: str, last_block: int) -> tuple[int, int]:
+        """Return (all, up to `last_block`) of the base of `name`; raises as `remembered_size`."""
+        return remembered_size(
+            self.refs[name],
+            last_block,
+            cache_dir=self.cache_dir,
+            offline=self.offline,
+            trust_remote_code=self.trust_remote_code,
+        )
 
     def canonical(self, names: Sequence[str], dtype: str) -> tuple[str, ...]:
         """Return `names` in canonical order: by identity digest, so that roles cannot matter."""

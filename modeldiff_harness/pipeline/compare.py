@@ -5,7 +5,6 @@ Imports no torch, no transformers and no lm-eval: the results are read, not made
 
 from __future__ import annotations
 
-import datetime
 import json
 import platform
 import time
@@ -29,9 +28,10 @@ from modeldiff_harness.artifacts import (
     load_artifact,
     save_artifact,
 )
-from modeldiff_harness.benchmarks.bench import pair_measured
 from modeldiff_harness.benchmarks.importers import AUTO, import_results, keep_tasks
+from modeldiff_harness.benchmarks.pairing.measured import pair_measured
 from modeldiff_harness.benchmarks.pairing.task import PairingOptions
+from modeldiff_harness.clock import timestamp
 from modeldiff_harness.contracts import ReportSection
 from modeldiff_harness.errors import MdhError, RunError, UsageError
 from modeldiff_harness.plugins import Registry, load_registry
@@ -95,7 +95,7 @@ def compare(
     Raises UsageError for results that cannot be read, are the same, or have no task in common that
     can be paired.
     """
-    began, started = time.monotonic(), _now()
+    began, started = time.monotonic(), timestamp()
     registry = registry or load_registry()
     importers = {
         name: registry.choose("result_importer", name).build()
@@ -279,10 +279,6 @@ def _config(request: CompareRequest) -> dict[str, Any]:
     plain["replicates"] = [path.name for path in request.replicates]
     cleaned: dict[str, Any] = json.loads(json.dumps(plain, default=str))
     return cleaned
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def report_sections(registry: Registry | None = None) -> list[ReportSection]:

@@ -11,6 +11,7 @@ import psutil
 
 from modeldiff_harness.pipeline.arms.arm import Arm
 from modeldiff_harness.stages import Stage
+from modeldiff_harness.store import existing_folder
 
 __all__ = ["Plan", "PlanRow", "ordered_stages", "plan_run"]
 
@@ -37,7 +38,7 @@ class Plan:
 
 def plan_run(stages: Sequence[Stage[Any]], arms: Iterable[Arm], store: Path, device: str) -> Plan:
     """Return the plan of a run over these stages and arms."""
-    memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(_existing(store)))
+    memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(existing_folder(store)))
     lines = [
         f"store: {store} ({disk.free / 2**30:,.0f} GiB free)",
         f"memory: {memory.available / 2**30:,.1f} GiB available; device {device}",
@@ -62,9 +63,3 @@ def ordered_stages(ends: Iterable[Stage[Any]]) -> list[Stage[Any]]:
     for end in ends:
         visit(end)
     return list(ordered.values())
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path

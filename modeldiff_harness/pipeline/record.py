@@ -6,7 +6,6 @@ takes what a running, broken-off or finished run made.
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import platform
@@ -20,6 +19,7 @@ from typing import Any
 import psutil
 
 from modeldiff_harness.artifacts import Provenance, StageRecord
+from modeldiff_harness.clock import timestamp
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.pipeline.context import RunContext
 from modeldiff_harness.stages import Stage
@@ -49,7 +49,7 @@ class RunRecord:
         self.stages = list(stages)
         self.verb = verb
         self._artifacts: dict[str, Stage[Any]] = {}
-        self._started, self._began = _now(), time.monotonic()
+        self._started, self._began = timestamp(), time.monotonic()
         names = "--".join(re.sub(r"[^\w.-]+", "_", model) for model in self.config.pair)
         parts = [names, digest_of(self.config.recipe())[:8], verb]
         self.folder = default_data_folder() / "runs" / "-".join(part for part in parts if part)
@@ -149,7 +149,3 @@ class RunRecord:
             if value is not True:
                 words.append(str(value))
         return shlex.join(words)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -2,7 +2,7 @@
 
 | module | topic |
 |---|---|
-| `estimates` | the shared result types `Estimate` and `Undetermined`, critical values |
+| `estimates` | the result types that all share, critical values |
 | `clusters` | cluster labels to indices, sums within clusters |
 | `paired` | the paired difference of two models: entry point and continuous scores |
 | `paired_binary` | right or wrong on the same items: McNemar, Bonett-Price |
@@ -13,14 +13,15 @@
 | `effects` | effect sizes that travel between metrics |
 | `multiplicity` | false discovery rate, family-wise error, simultaneous intervals |
 | `power` | minimum detectable effect, items for a margin, Elo precision |
-| `counts` | shares, differences and ratios of counts, enrichment |
-| `label_nulls` | nulls and shrunken displays for categorised latents |
+| `counts` | shares, differences and ratios of counts |
 | `auroc` | area under the ROC curve with an interval that holds near 0 and 1 |
 | `blocks` | block jackknife for ratios of sums |
 | `logit` | grouped-intercept logistic regression with influence functions |
 | `bradley_terry` | scores of many models with shared slopes |
 | `pairfit/` | style-controlled preference fit of a pair |
+| `ranks` | rank tests on counts by ordered level |
 | `gate` | release decisions from estimates and margins |
+| `gate_rates` | how often a gate decides rightly |
 
 Every delta is candidate - baseline.
 """

@@ -134,10 +134,10 @@ def _from_draws(
         lower=lower,
         upper=upper,
         p_value=min(1.0, 2.0 * (1 + beyond) / (1 + len(draws))),
+        interval_method="bootstrap",
         method="joint document bootstrap",
         confidence=confidence,
         n_clusters=None if n_units == n else n_units,
-        flags=("undefined_resamples",) if undefined else (),
     )
 
 

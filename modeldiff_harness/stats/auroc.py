@@ -41,6 +41,7 @@ def auroc(scores: ArrayLike, is_positive: ArrayLike, confidence: float = 0.95) -
         _end(theta, 0.0, z, m, n),
         _end(theta, 1.0, z, m, n),
         se=math.sqrt(_variance(theta, m, n)),
+        method="score",
     )
 
 

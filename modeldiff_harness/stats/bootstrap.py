@@ -15,7 +15,7 @@ _CHUNK_CELLS = 4_000_000
 _EXACT_FLIP_LIMIT = 14
 
 
-def resample_ratios(
+def _resample_ratios(
     numerator_U: Floats, denominator_U: Floats, n_resamples: int, seed: int
 ) -> Floats:
     """Σnumerator/Σdenominator over `n_resamples` draws of units with replacement: (R,)."""
@@ -57,7 +57,7 @@ def bca_interval(
     if math.isclose(float(np.abs(pull).max()), 0.0, abs_tol=1e-15 * (1.0 + abs(estimate))):
         raise UsageError("the statistic does not vary over units; there is nothing to resample")
     acceleration = float((pull**3).sum() / (6.0 * (pull**2).sum() ** 1.5))
-    draws = resample_ratios(top, bottom, n_resamples, seed)
+    draws = _resample_ratios(top, bottom, n_resamples, seed)
     below = float((draws < estimate).sum() + 0.5 * (draws == estimate).sum()) / n_resamples
     below = min(max(below, 1.0 / n_resamples), 1.0 - 1.0 / n_resamples)
     bias = float(ndtri(below))

@@ -1,18 +1,15 @@
-"""Shares, differences and ratios of counts from two independent totals, and enrichment."""
+"""Shares, differences and ratios of counts from two independent totals."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import chdtrc
 
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.stats.estimates import Estimate, Floats, Undetermined, critical_value
+from modeldiff_harness.stats.estimates import Estimate, Undetermined, critical_value
 
 FEWEST_FOR_RATIO = 5
 """A ratio of counts is shown only when both counts reach this."""
@@ -34,14 +31,6 @@ class RatioInterval:
 class ShareShift:
     """How a category's share of one model's items differs from its share of the other's."""
 
-    n_baseline: int
-    """Items of the baseline in the category."""
-    total_baseline: int
-    """All items of the baseline."""
-    n_candidate: int
-    """Items of the candidate in the category."""
-    total_candidate: int
-    """All items of the candidate."""
     difference: Estimate
     """Share of the candidate - share of the baseline, with Newcombe's interval."""
     p_value: float
@@ -82,6 +71,7 @@ def newcombe_difference(
         delta - math.hypot(cand - lower_c, upper_b - base),
         delta + math.hypot(upper_c - cand, base - lower_b),
         math.sqrt(base * (1 - base) / total_baseline + cand * (1 - cand) / total_candidate),
+        method="Newcombe",
     )
 
 
@@ -91,13 +81,12 @@ def score_ratio_interval(
     n_candidate: int,
     total_candidate: int,
     confidence: float = 0.95,
-    method: Literal["miettinen-nurminen", "koopman"] = "miettinen-nurminen",
 ) -> RatioInterval:
     """Ratio candidate/baseline of two independent proportions with a score interval.
 
-    Koopman (1984) inverts Pearson's chi-square at the constrained maximum-likelihood estimate;
-    Miettinen and Nurminen (1985) multiply its variance by N/(N-1). Raises `UsageError` when both
-    counts are zero: every ratio fits then.
+    Inverts Pearson's chi-square at the constrained maximum-likelihood estimate (Koopman 1984), its
+    variance times N/(N-1) (Miettinen and Nurminen 1985). Raises `UsageError` when both counts are
+    zero: every ratio fits then.
     """
     _check(n_baseline, total_baseline)
     _check(n_candidate, total_candidate)
@@ -106,7 +95,7 @@ def score_ratio_interval(
     from scipy.optimize import brentq
 
     total = total_baseline + total_candidate
-    correction = total / (total - 1.0) if method == "miettinen-nurminen" else 1.0
+    correction = total / (total - 1.0)
     bound = critical_value(confidence) ** 2
     table = (n_baseline, total_baseline, n_candidate, total_candidate)
 
@@ -146,7 +135,7 @@ def share_shift(
         ratio = Undetermined("too few", fewest, difference.estimate)
     else:
         ratio = score_ratio_interval(*table, confidence)
-    return ShareShift(*table, difference, fisher_p(*table), ratio)
+    return ShareShift(difference, fisher_p(*table), ratio)
 
 
 def fisher_p(n_baseline: int, total_baseline: int, n_candidate: int, total_candidate: int) -> float:
@@ -162,40 +151,6 @@ def fisher_p(n_baseline: int, total_baseline: int, n_candidate: int, total_candi
         ]
     )
     return float(fisher_exact(table).pvalue)
-
-
-def enrichment_p(
-    hits: npt.ArrayLike, draws: npt.ArrayLike, tagged: npt.ArrayLike, population: npt.ArrayLike
-) -> Floats:
-    """P(at least `hits` tagged among `draws` from a population with `tagged`), hypergeometric.
-
-    Arguments broadcast. Raises `UsageError` for impossible counts.
-    """
-    k, n, m, total = (
-        np.asarray(part, dtype=np.int64) for part in (hits, draws, tagged, population)
-    )
-    possible = (k >= 0) & (k <= n) & (k <= m) & (n <= total) & (m <= total) & (n - k <= total - m)
-    if not possible.all():
-        raise UsageError("hits, draws, tagged and population do not describe one sample")
-    from scipy.stats import hypergeom
-
-    return np.asarray(hypergeom.sf(k - 1, total, m, n), dtype=np.float64)
-
-
-def homogeneity_p(counts_baseline: npt.ArrayLike, counts_candidate: npt.ArrayLike) -> float:
-    """Pearson chi-square p that two count vectors (K,) have the same shares.
-
-    Categories empty in both are left out; 1 when fewer than 2 remain.
-    """
-    table = np.stack(
-        [np.asarray(counts_baseline, np.float64), np.asarray(counts_candidate, np.float64)]
-    )
-    table = table[:, table.sum(axis=0) > 0]
-    if table.shape[1] < 2 or not (table.sum(axis=1) > 0).all():
-        return 1.0
-    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
-    statistic = float(((table - expected) ** 2 / expected).sum())
-    return float(chdtrc(table.shape[1] - 1, statistic))
 
 
 def _score_chi_square(

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from modeldiff_harness.artifacts.estimates import Estimate
+from modeldiff_harness.artifacts.benchmarks import PairedCounts
+from modeldiff_harness.artifacts.estimates import Estimate, IntervalMethod
 from modeldiff_harness.errors import UsageError
 
 __all__ = [
@@ -64,38 +65,21 @@ class PairedEstimate:
     """Upper end of the two-sided interval."""
     p_value: float
     """Two-sided p of no difference."""
+    interval_method: IntervalMethod
     method: str
     """How interval and p were made, in words."""
     confidence: float
     """Level of the interval."""
     df: float | None = None
-    """Degrees of freedom of a t interval; None where the normal holds."""
+    """Degrees of freedom of the t behind interval or p; None where the normal holds."""
     n_clusters: int | None = None
     """Clusters, or None when every item stands for itself."""
     unpaired_se: float | None = None
     """What the standard error would be if the models had answered different items."""
     p_exact: float | None = None
     """Exact McNemar p beside the mid-p; binary metrics only."""
-    fixed: int | None = None
-    """Wrong by the baseline, right by the candidate; binary metrics only."""
-    broken: int | None = None
-    """Right by the baseline, wrong by the candidate; binary metrics only."""
-    both_right: int | None = None
-    """Right by both; binary metrics only."""
-    both_wrong: int | None = None
-    """Wrong by both; binary metrics only."""
-    flags: tuple[str, ...] = ()
-    """Short names of what a reader must know, such as `no_discordant_items`."""
-
-    @property
-    def n01(self) -> int | None:
-        """The same as `fixed`."""
-        return self.fixed
-
-    @property
-    def n10(self) -> int | None:
-        """The same as `broken`."""
-        return self.broken
+    counts: PairedCounts | None = None
+    """Binary metrics only."""
 
     @property
     def variance_of_one_item(self) -> float:
@@ -131,8 +115,10 @@ def two_sided_p(estimate: float, se: float, df: float | None = None) -> float:
 def wald(estimate: float, se: float, confidence: float, df: float | None = None) -> Estimate:
     """estimate ± critical value x se: normal, or t with `df`."""
     half = critical_value(confidence, df) * se
-    method = "normal" if df is None else "t"
-    return Estimate(estimate, estimate - half, estimate + half, se, df, method)
+    ends = estimate - half, estimate + half
+    if df is None:
+        return Estimate(estimate, *ends, se, method="normal")
+    return Estimate(estimate, *ends, se, float(df), "t")
 
 
 def as_finite_vector(values: npt.ArrayLike, what: str) -> Floats:

@@ -17,7 +17,7 @@ from modeldiff_harness.stats.estimates import (
 )
 from modeldiff_harness.stats.multiplicity import holm
 
-__all__ = ["Criterion", "CriterionDecision", "GateDecision", "decide_gate", "style_driven_gain"]
+__all__ = ["Criterion", "CriterionDecision", "decide_criteria", "style_driven_gain"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Criterion:
     estimate: float | Undetermined
     """candidate - baseline, or why there is none."""
     se: float
-    """Its standard error; 0 with an `interval` derives it from the interval's width."""
+    """Its standard error."""
     margin: float
     """The tolerated loss m > 0, in the estimate's unit."""
     df: float | None = None
@@ -38,8 +38,6 @@ class Criterion:
     """The two-sided interval at the gate's confidence; derived from `se` when None."""
     loss_p: float | None = None
     """One-sided p of a loss (such as an exact McNemar); derived from `se` when None."""
-    required: bool = True
-    """Whether the whole gate depends on it."""
     noise_se: float = 0.0
     """Standard error from reruns of the baseline; widens interval and null."""
 
@@ -51,23 +49,20 @@ class Criterion:
             raise UsageError(f"criterion {self.name}: a standard error cannot be negative")
         if self.loss_p is not None and not 0 <= self.loss_p <= 1:
             raise UsageError(f"criterion {self.name}: loss_p is {self.loss_p}, not a probability")
-        if not isinstance(self.estimate, Undetermined) and self.interval is None and self.se == 0:
-            raise UsageError(f"criterion {self.name}: give a standard error or an interval")
+        if not isinstance(self.estimate, Undetermined) and self.se == 0:
+            raise UsageError(f"criterion {self.name}: an estimate needs a standard error")
         if self.interval is not None and not self.interval[0] < self.interval[1]:
             raise UsageError(f"criterion {self.name}: the interval's lower end must be below")
 
-    def total_se(self, confidence: float) -> float:
-        """√(se² + noise_se²), with se from the interval at `confidence` where it was not given."""
-        se = self.se
-        if se == 0.0 and self.interval is not None:
-            width = self.interval[1] - self.interval[0]
-            se = width / (2.0 * critical_value(confidence, self.df))
-        return math.hypot(se, self.noise_se)
+    @property
+    def total_se(self) -> float:
+        """√(se² + noise_se²)."""
+        return math.hypot(self.se, self.noise_se)
 
 
 @dataclass(frozen=True)
 class CriterionDecision:
-    """What the gate says about one criterion, and why."""
+    """What the gate says about one criterion."""
 
     criterion: Criterion
     """The criterion decided."""
@@ -83,24 +78,12 @@ class CriterionDecision:
     """The same, adjusted over the gate's criteria."""
     worse_but_tolerated: bool
     """Amber: it passes, and the whole interval lies below zero."""
-    reason: str
-    """One clause in words."""
 
 
-@dataclass(frozen=True)
-class GateDecision:
-    """The verdict of the whole gate and of its criteria."""
-
-    verdict: Outcome
-    """FAIL if a required criterion fails, PASS if all pass, else INCONCLUSIVE."""
-    decisions: tuple[CriterionDecision, ...]
-    """In the order of the criteria."""
-
-
-def decide_gate(
+def decide_criteria(
     criteria: Sequence[Criterion], family_alpha: float = 0.05, confidence: float = 0.90
-) -> GateDecision:
-    """PASS, FAIL or INCONCLUSIVE for every criterion and the whole.
+) -> tuple[CriterionDecision, ...]:
+    """PASS, FAIL or INCONCLUSIVE for every criterion, in their order.
 
     PASS: the lower end of the two-sided `confidence` interval is above -margin. FAIL: the one-sided
     loss is significant after Holm over all criteria at `family_alpha`, and estimate ≤ -margin.
@@ -114,13 +97,12 @@ def decide_gate(
     if len({criterion.name for criterion in criteria}) < len(criteria):
         raise UsageError("two criteria have the same name")
     # An undetermined criterion still counts in the family: deciding later must not change others.
-    loss_p = [_loss_p(criterion, confidence) for criterion in criteria]
+    loss_p = [_loss_p(criterion) for criterion in criteria]
     adjusted = holm(loss_p)
-    decisions = tuple(
+    return tuple(
         _decide(criterion, p, float(q), family_alpha, confidence)
         for criterion, p, q in zip(criteria, loss_p, adjusted, strict=True)
     )
-    return GateDecision(_whole(decisions), decisions)
 
 
 def style_driven_gain(
@@ -135,19 +117,19 @@ def style_driven_gain(
     return raw.lower > 0 and style.lower > 0 and substance.lower <= 0
 
 
-def _loss_p(criterion: Criterion, confidence: float) -> float:
+def _loss_p(criterion: Criterion) -> float:
     if isinstance(criterion.estimate, Undetermined):
         return 1.0
     if criterion.loss_p is not None and criterion.noise_se == 0.0:
         return criterion.loss_p
     # P(estimate this low or lower | no difference).
-    return upper_tail(-criterion.estimate / criterion.total_se(confidence), criterion.df)
+    return upper_tail(-criterion.estimate / criterion.total_se, criterion.df)
 
 
 def _interval(criterion: Criterion, estimate: float, confidence: float) -> tuple[float, float]:
     reach = critical_value(confidence, criterion.df)
     if criterion.interval is None:
-        half = reach * criterion.total_se(confidence)
+        half = reach * criterion.total_se
         return estimate - half, estimate + half
     lower, upper = criterion.interval
     noise = reach * criterion.noise_se
@@ -159,27 +141,14 @@ def _interval(criterion: Criterion, estimate: float, confidence: float) -> tuple
 def _decide(
     criterion: Criterion, loss_p: float, adjusted: float, family_alpha: float, confidence: float
 ) -> CriterionDecision:
-    if isinstance(criterion.estimate, Undetermined):
-        reason = criterion.estimate.reason
-        return CriterionDecision(criterion, "INCONCLUSIVE", None, None, None, None, False, reason)
-    lower, upper = _interval(criterion, criterion.estimate, confidence)
-    verdict: Outcome
+    estimate = criterion.estimate
+    if isinstance(estimate, Undetermined):
+        return CriterionDecision(criterion, "INCONCLUSIVE", None, None, None, None, False)
+    lower, upper = _interval(criterion, estimate, confidence)
+    verdict: Outcome = "INCONCLUSIVE"
     if lower > -criterion.margin:
-        verdict, reason = "PASS", f"a loss of {criterion.margin:g} or more is excluded"
-    elif adjusted <= family_alpha and criterion.estimate <= -criterion.margin:
-        verdict, reason = "FAIL", f"a significant loss of at least {criterion.margin:g}"
-    elif criterion.estimate <= -criterion.margin:
-        verdict, reason = "INCONCLUSIVE", "the loss exceeds the margin but is not significant"
-    else:
-        verdict, reason = "INCONCLUSIVE", f"a loss of {criterion.margin:g} is not excluded"
+        verdict = "PASS"
+    elif adjusted <= family_alpha and estimate <= -criterion.margin:
+        verdict = "FAIL"
     amber = verdict == "PASS" and upper < 0.0
-    if amber:
-        reason = f"non-inferior but worse: {reason}"
-    return CriterionDecision(criterion, verdict, lower, upper, loss_p, adjusted, amber, reason)
-
-
-def _whole(decisions: Sequence[CriterionDecision]) -> Outcome:
-    required = [d.verdict for d in decisions if d.criterion.required]
-    if "FAIL" in required:
-        return "FAIL"
-    return "PASS" if required and all(verdict == "PASS" for verdict in required) else "INCONCLUSIVE"
+    return CriterionDecision(criterion, verdict, lower, upper, loss_p, adjusted, amber)

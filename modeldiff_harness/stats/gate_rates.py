@@ -32,8 +32,6 @@ class GateRates:
     """Share of simulated runs by whole verdict."""
     criteria: tuple[dict[Outcome, float], ...] = field(hash=False)
     """The same for each criterion, Holm's adjustment over all of them included."""
-    n_runs: int
-    """Simulated runs."""
 
 
 def operating_characteristics(
@@ -142,7 +140,6 @@ def _rates(
     return GateRates(
         _shares(float(ok.mean()), float(fail.mean())),
         tuple(_shares(*shares) for shares in each),
-        len(p),
     )
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.stats.estimates import (
-    Estimate,
     Floats,
     as_finite_vector,
     check_confidence,
@@ -47,34 +44,15 @@ def simultaneous_multiplier(
     n_comparisons: int,
     confidence: float = 0.95,
     df: float | None = None,
-    method: Literal["bonferroni", "max-t"] = "bonferroni",
 ) -> float:
     """How many standard errors make `n_comparisons` intervals cover together with `confidence`.
 
-    `bonferroni` holds under any dependence. `max-t` is the quantile of the largest |t| of
-    independent comparisons (Sidak 1967): exact without correlation and conservative for normal
-    estimates with any (Sidak's inequality). Raises `UsageError` for fewer than 1 comparison.
+    Bonferroni: holds under any dependence. Raises `UsageError` for fewer than 1 comparison.
     """
     check_confidence(confidence)
     if n_comparisons < 1:
         raise UsageError("simultaneous intervals need at least one comparison")
-    if method == "bonferroni":
-        each = 1.0 - (1.0 - confidence) / n_comparisons
-    else:
-        each = confidence ** (1.0 / n_comparisons)
-    return critical_value(each, df)
-
-
-def simultaneous_interval(
-    estimate: float,
-    se: float,
-    n_comparisons: int,
-    confidence: float = 0.95,
-    df: float | None = None,
-) -> Estimate:
-    """estimate ± the Bonferroni multiplier x se: for the largest of many, which is biased."""
-    half = simultaneous_multiplier(n_comparisons, confidence, df) * se
-    return Estimate(estimate, estimate - half, estimate + half, se)
+    return critical_value(1.0 - (1.0 - confidence) / n_comparisons, df)
 
 
 def _probabilities(p_values: npt.ArrayLike) -> Floats:

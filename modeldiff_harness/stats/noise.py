@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from modeldiff_harness.artifacts.benchmarks import RerunNoise
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.stats.clusters import ClusterLabels, cluster_index, sum_within
 from modeldiff_harness.stats.estimates import Floats
 
-__all__ = ["RerunNoise", "aggregate_noise", "rerun_noise"]
+__all__ = ["aggregate_noise", "rerun_noise"]
 
 _FEWEST_RUNS_TO_COMPARE = 3
 _SAME = 1e-6
 """Values this near, relative to their size, are the same value computed in another order."""
-
-
-@dataclass(frozen=True)
-class RerunNoise:
-    """What reruns of one model on the same items say."""
-
-    n_replicates: int
-    """Runs beside the first."""
-    flip_rate: float | None
-    """Share of items whose value differs between two runs, over all pairs of runs."""
-    se: float
-    """Standard error of a difference of two runs of one model."""
 
 
 def rerun_noise(values_RN: npt.ArrayLike, clusters: ClusterLabels | None = None) -> RerunNoise:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.artifacts.benchmarks import PairedCounts
+from modeldiff_harness.artifacts.estimates import IntervalMethod
+from modeldiff_harness.errors import UsageError
 from modeldiff_harness.stats.bootstrap import bca_interval, sign_flip_p
 from modeldiff_harness.stats.clusters import ClusterLabels, cluster_index, sum_within
 from modeldiff_harness.stats.estimates import (
@@ -23,14 +25,16 @@ from modeldiff_harness.stats.estimates import (
     wald,
 )
 from modeldiff_harness.stats.paired_binary import (
-    PairedCounts,
     bonett_price_interval,
     discordance_variance,
+    is_binary,
     mcnemar_exact_p,
     mcnemar_mid_p,
+    paired_counts,
 )
 
-Kind = Literal["auto", "binary", "bounded", "continuous"]
+Kind = Literal["binary", "bounded", "continuous"]
+"""Every value is 0 or 1; lies in [0, 1]; or does neither."""
 
 _BCA_BELOW_ITEMS = 200
 _FEW_CLUSTERS = 40
@@ -44,18 +48,15 @@ def paired_difference(
     baseline: npt.ArrayLike,
     candidate: npt.ArrayLike,
     clusters: ClusterLabels | None = None,
-    kind: Kind = "auto",
     confidence: float = 0.95,
     seed: int = 0,
 ) -> PairedEstimate | Undetermined:
     """Mean difference candidate - baseline over aligned items, with its interval and p.
 
     `baseline`, `candidate`: (N,) values of the same items in the same order. `clusters`: (N,)
-    labels of items that share a document; labels that never repeat count as none. `kind`: binary
-    (every value 0 or 1), bounded (every value in [0, 1]), continuous, or auto, which takes the
-    narrowest of these that fits. Returns `Undetermined` for no items, or when the data hold no
-    variance to learn from. Raises `UsageError` for lengths that differ, values that are not
-    finite or do not fit `kind`.
+    labels of items that share a document; labels that never repeat count as none. Returns
+    `Undetermined` for no items, or when the data hold no variance to learn from. Raises
+    `UsageError` for lengths that differ or values that are not finite.
     """
     check_confidence(confidence)
     base, cand = as_finite_vector(baseline, "baseline"), as_finite_vector(candidate, "candidate")
@@ -64,17 +65,17 @@ def paired_difference(
             f"{len(base)} baseline values and {len(cand)} candidate values;"
             " align the items before comparing"
         )
-    resolved = _resolve_kind(base, cand, kind)
+    kind = _kind_of(base, cand)
     n = len(base)
     if clusters is not None:
         index, n_clusters = cluster_index(clusters, n)
         if 0 < n_clusters < n:
-            return _clustered(base, cand, index, n_clusters, resolved, confidence, seed)
+            return _clustered(base, cand, index, n_clusters, kind, confidence, seed)
     if n == 0:
         return Undetermined("no items in common", 0)
-    if resolved == "binary":
-        return paired_binary(_table(base, cand), confidence)
-    return _continuous(base, cand, resolved, confidence, seed)
+    if kind == "binary":
+        return paired_binary(paired_counts(base, cand), confidence)
+    return _continuous(base, cand, kind, confidence, seed)
 
 
 def paired_binary(counts: PairedCounts, confidence: float = 0.95) -> PairedEstimate | Undetermined:
@@ -82,7 +83,7 @@ def paired_binary(counts: PairedCounts, confidence: float = 0.95) -> PairedEstim
 
     Wald SE √(w/n), Bonett-Price interval, mid-p McNemar with the exact p beside it. When no item
     (or every item, all one way) is discordant the Wald SE is zero and the adjusted SE stands in
-    for it, flagged `adjusted_se`.
+    for it.
     """
     n = counts.n
     if n == 0:
@@ -90,9 +91,6 @@ def paired_binary(counts: PairedCounts, confidence: float = 0.95) -> PairedEstim
     delta = (counts.fixed - counts.broken) / n
     se = math.sqrt(max(0.0, discordance_variance(counts.fixed, counts.broken, n)) / n)
     lower, upper, adjusted_se = bonett_price_interval(counts.fixed, counts.broken, n, confidence)
-    flags = ["no_discordant_items"] if counts.fixed + counts.broken == 0 else []
-    if se == 0.0:
-        flags.append("adjusted_se")
     base, cand = (counts.both_right + counts.broken) / n, (counts.both_right + counts.fixed) / n
     return PairedEstimate(
         n=n,
@@ -103,53 +101,25 @@ def paired_binary(counts: PairedCounts, confidence: float = 0.95) -> PairedEstim
         lower=lower,
         upper=upper,
         p_value=mcnemar_mid_p(counts.fixed, counts.broken),
+        interval_method="Bonett-Price",
         method="Bonett-Price interval, mid-p McNemar",
         confidence=confidence,
         unpaired_se=math.sqrt((base * (1 - base) + cand * (1 - cand)) / n),
         p_exact=mcnemar_exact_p(counts.fixed, counts.broken),
-        fixed=counts.fixed,
-        broken=counts.broken,
-        both_right=counts.both_right,
-        both_wrong=counts.both_wrong,
-        flags=tuple(flags),
+        counts=counts,
     )
 
 
-def unpaired_se(baseline: npt.ArrayLike, candidate: npt.ArrayLike) -> float:
-    """√(s_b²/n + s_c²/n): what the SE would be had the models answered different items.
-
-    This is the standard error that two separate runs of a harness imply. Raises `UsageError` for
-    fewer than 2 items.
-    """
-    base, cand = as_finite_vector(baseline, "baseline"), as_finite_vector(candidate, "candidate")
-    if min(len(base), len(cand)) < 2:
-        raise UsageError("an unpaired standard error needs at least 2 items")
+def _unpaired_se(base: Floats, cand: Floats) -> float:
+    """√(s_b²/n + s_c²/n): the standard error that two separate runs of a harness imply."""
     return math.sqrt(base.var(ddof=1) / len(base) + cand.var(ddof=1) / len(cand))
 
 
-def _resolve_kind(base: Floats, cand: Floats, kind: Kind) -> Kind:
-    if kind not in get_args(Kind):
-        raise UsageError(f"unknown kind {kind!r}.", hint=did_you_mean(kind, get_args(Kind)))
+def _kind_of(base: Floats, cand: Floats) -> Kind:
+    if is_binary(base, cand):
+        return "binary"
     both = np.concatenate([base, cand])
-    zero_or_one = bool(np.isin(both, (0.0, 1.0)).all())
-    unit = bool(((both >= 0.0) & (both <= 1.0)).all())
-    if kind == "binary" and not zero_or_one:
-        raise UsageError("kind is binary but some values are neither 0 nor 1; use bounded")
-    if kind == "bounded" and not unit:
-        raise UsageError("kind is bounded but some values lie outside [0, 1]; use continuous")
-    if kind != "auto":
-        return kind
-    return "binary" if zero_or_one else "bounded" if unit else "continuous"
-
-
-def _table(base: Floats, cand: Floats) -> PairedCounts:
-    cells = np.bincount((2 * base + cand).astype(np.int64), minlength=4)
-    return PairedCounts(
-        both_right=int(cells[3]),
-        both_wrong=int(cells[0]),
-        fixed=int(cells[1]),
-        broken=int(cells[2]),
-    )
+    return "bounded" if bool(((both >= 0.0) & (both <= 1.0)).all()) else "continuous"
 
 
 def _continuous(
@@ -179,10 +149,11 @@ def _continuous(
         lower=lower,
         upper=upper,
         p_value=sign_flip_p(unit, seed=seed),
+        interval_method="BCa" if by_bootstrap else "t",
         method=f"{'BCa bootstrap' if by_bootstrap else 'paired t'} interval, sign-flip permutation",
         confidence=confidence,
         df=float(n - 1),
-        unpaired_se=unpaired_se(base, cand),
+        unpaired_se=_unpaired_se(base, cand),
     )
 
 
@@ -217,11 +188,6 @@ def _without_variation(
             delta,
         )
     lower, upper, se = bonett_price_interval(0, 0, n_units, confidence)
-    binary = {}
-    if kind == "binary":
-        table = _table(base, cand)
-        binary = {"both_right": table.both_right, "both_wrong": table.both_wrong}
-        binary |= {"fixed": 0, "broken": 0}
     return PairedEstimate(
         n=len(base),
         baseline=float(base.mean()),
@@ -231,11 +197,11 @@ def _without_variation(
         lower=lower,
         upper=upper,
         p_value=1.0,
+        interval_method="normal",  # without discordant units it is centred: 0 ± z·adjusted SE
         method="Bonett-Price bound, no unit moved",
         confidence=confidence,
         n_clusters=n_clusters,
-        flags=("no_discordant_items", "adjusted_se"),
-        **binary,
+        counts=paired_counts(base, cand) if kind == "binary" else None,
     )
 
 
@@ -267,11 +233,11 @@ def _clustered(
     df = float(n_clusters - 1)
     half = critical_value(confidence, df) * se
     lower, upper, by = delta - half, delta + half, "clustered t"
+    interval_method: IntervalMethod = "t"
     if _FEWEST_CLUSTERS_TO_RESAMPLE <= n_clusters < _FEW_CLUSTERS:
         ends = bca_interval(sums_G / scale, sizes_G, confidence, seed)
         lower, upper = (scale * end for end in ends)
-        by = "cluster BCa bootstrap"
-    table = _table(base, cand) if kind == "binary" else None
+        interval_method, by = "BCa", "cluster BCa bootstrap"
     return PairedEstimate(
         n=n,
         baseline=float(base.mean()),
@@ -281,14 +247,11 @@ def _clustered(
         lower=lower,
         upper=upper,
         p_value=two_sided_p(delta, se, df),
+        interval_method=interval_method,
         method=f"{by} interval, clustered t test",
         confidence=confidence,
         df=df,
         n_clusters=n_clusters,
-        unpaired_se=unpaired_se(base, cand),
-        fixed=table.fixed if table else None,
-        broken=table.broken if table else None,
-        both_right=table.both_right if table else None,
-        both_wrong=table.both_wrong if table else None,
-        flags=("few_clusters",) if n_clusters < _FEW_CLUSTERS else (),
+        unpaired_se=_unpaired_se(base, cand),
+        counts=paired_counts(base, cand) if kind == "binary" else None,
     )

@@ -3,51 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+import numpy as np
 from scipy.special import bdtr
 
+from modeldiff_harness.artifacts.benchmarks import PairedCounts
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.stats.estimates import critical_value
+from modeldiff_harness.stats.estimates import Floats, critical_value
 
 
-@dataclass(frozen=True)
-class PairedCounts:
-    """The 2x2 table of paired outcomes."""
+def is_binary(baseline: Floats, candidate: Floats) -> bool:
+    """Whether every value of both models is 0 or 1."""
+    return bool(np.isin(np.concatenate([baseline, candidate]), (0.0, 1.0)).all())
 
-    both_right: int
-    """Right by both models."""
-    both_wrong: int
-    """Wrong by both models."""
-    fixed: int
-    """n01: wrong by the baseline, right by the candidate."""
-    broken: int
-    """n10: right by the baseline, wrong by the candidate."""
 
-    def __post_init__(self) -> None:
-        """Refuse negative counts."""
-        if min(self.both_right, self.both_wrong, self.fixed, self.broken) < 0:
-            raise UsageError("counts of paired outcomes cannot be negative")
-
-    @property
-    def n(self) -> int:
-        """All items."""
-        return self.both_right + self.both_wrong + self.fixed + self.broken
-
-    @property
-    def n01(self) -> int:
-        """The same as `fixed`."""
-        return self.fixed
-
-    @property
-    def n10(self) -> int:
-        """The same as `broken`."""
-        return self.broken
-
-    @property
-    def discordance(self) -> float:
-        """Share of items on which the models differ."""
-        return (self.fixed + self.broken) / self.n
+def paired_counts(baseline: Floats, candidate: Floats) -> PairedCounts:
+    """Count the items (N,) of 0 and 1 by which model was right."""
+    cells = np.bincount((2 * baseline + candidate).astype(np.int64), minlength=4)
+    both_wrong, fixed, broken, both_right = cells.tolist()
+    return PairedCounts(both_right, both_wrong, fixed, broken)
 
 
 def mcnemar_exact_p(fixed: int, broken: int) -> float:

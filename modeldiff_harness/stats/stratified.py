@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from modeldiff_harness.artifacts.benchmarks import PairedCounts
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.stats.clusters import cluster_index, sum_within
 from modeldiff_harness.stats.estimates import (
@@ -20,14 +20,13 @@ from modeldiff_harness.stats.estimates import (
     two_sided_p,
     wald,
 )
-
-Weighting = Literal["items", "equal"]
+from modeldiff_harness.stats.paired_binary import is_binary, paired_counts
 
 
 def stratified_difference(
-    parts: Sequence[PairedEstimate | Undetermined], weighting: Weighting = "items"
+    parts: Sequence[PairedEstimate | Undetermined],
 ) -> PairedEstimate | Undetermined:
-    """Σ w_k δ_k over sub-tasks, with w by items or equal, treated as independent strata.
+    """Σ w_k δ_k over sub-tasks, with w = n_k/n, treated as independent strata.
 
     SE = √Σ w_k² se_k². The interval recovers each stratum's own distances to its ends (MOVER, Zou
     and Donner 2008), so that skewed or adjusted intervals of small sub-tasks keep their shape. p
@@ -45,13 +44,14 @@ def stratified_difference(
     if len({part.confidence for part in determined}) > 1:
         raise UsageError("sub-tasks have intervals of different confidence; recompute them alike")
     n = sum(part.n for part in determined)
-    weights = [part.n / n if weighting == "items" else 1.0 / len(determined) for part in determined]
-    pairs = list(zip(weights, determined, strict=True))
+    pairs = [(part.n / n, part) for part in determined]
     delta = sum(w * part.delta for w, part in pairs)
     variances = [(w * part.se) ** 2 for w, part in pairs]
     se = math.sqrt(sum(variances))
     below = math.sqrt(sum((w * max(0.0, part.delta - part.lower)) ** 2 for w, part in pairs))
     above = math.sqrt(sum((w * max(0.0, part.upper - part.delta)) ** 2 for w, part in pairs))
+    # Of intervals estimate ± z·se MOVER makes another one.
+    by_normal = all(part.interval_method == "normal" for part in determined)
     df = _welch_satterthwaite(variances, [part.df for part in determined])
     return PairedEstimate(
         n=n,
@@ -62,15 +62,12 @@ def stratified_difference(
         lower=delta - below,
         upper=delta + above,
         p_value=two_sided_p(delta, se, df),
-        method=f"stratified over {len(determined)} sub-tasks, weights by {weighting}",
+        interval_method="normal" if by_normal else "MOVER",
+        method=f"stratified over {len(determined)} sub-tasks, weights by items",
         confidence=determined[0].confidence,
         df=df,
         unpaired_se=_combined_unpaired(pairs),
-        fixed=_total([part.fixed for part in determined]),
-        broken=_total([part.broken for part in determined]),
-        both_right=_total([part.both_right for part in determined]),
-        both_wrong=_total([part.both_wrong for part in determined]),
-        flags=tuple(sorted({flag for part in determined for flag in part.flags})),
+        counts=_total([part.counts for part in determined]),
     )
 
 
@@ -86,9 +83,16 @@ def _combined_unpaired(pairs: Sequence[tuple[float, PairedEstimate]]) -> float |
     return math.sqrt(sum((w * (se or 0.0)) ** 2 for w, se in parts))
 
 
-def _total(counts: Sequence[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+def _total(counts: Sequence[PairedCounts | None]) -> PairedCounts | None:
+    known = [one for one in counts if one is not None]
+    if len(known) < len(counts):
+        return None
+    return PairedCounts(
+        fixed=sum(one.fixed for one in known),
+        broken=sum(one.broken for one in known),
+        both_right=sum(one.both_right for one in known),
+        both_wrong=sum(one.both_wrong for one in known),
+    )
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,6 @@ def crossed_difference(
     delta = float(d.mean())
     if se <= 1e-12 * float(max(np.abs(base).max(), np.abs(cand).max(), 1.0)):
         return Undetermined("every cluster differs by the same amount", n_clusters, delta)
-    binary = bool(np.isin(np.concatenate([base, cand]), (0.0, 1.0)).all())
     df = float(n_clusters - 1)
     interval = wald(delta, se, confidence, df)
     return PairedEstimate(
@@ -144,13 +147,10 @@ def crossed_difference(
         lower=interval.lower,
         upper=interval.upper,
         p_value=two_sided_p(delta, se, df),
+        interval_method="t",
         method=f"stratified over {len(strata)} sub-tasks, clusters across them, t",
         confidence=confidence,
         df=df,
         n_clusters=n_clusters,
-        fixed=int((d > 0).sum()) if binary else None,
-        broken=int((d < 0).sum()) if binary else None,
-        both_right=int(((base == 1) & (cand == 1)).sum()) if binary else None,
-        both_wrong=int(((base == 0) & (cand == 0)).sum()) if binary else None,
-        flags=("few_clusters",) if n_clusters < 40 else (),
+        counts=paired_counts(base, cand) if is_binary(base, cand) else None,
     )

@@ -20,13 +20,17 @@ PAYLOADS = (
     f"*{MARK}* _x_ `c` **b** ~~s~~ <b>x</b> &lt; {{{{ 7*7 }}}} {{% raw %}}",
     f"\u202e{MARK}\u2066\u200b\x00\x07\r[bold]rich[/bold]",
 )
-_KEYS = {"capability", "class_key", "status", "agreement", "sign", "level", "kind", "owner", "rule"}
+_KEYS = {
+    *("capability", "class_key", "status", "agreement", "sign", "level", "kind", "owner", "rule"),
+    "interval_method",
+}
 """Fields whose values come from the harness and select how things are shown."""
 
 
 def poisoned(report: Report) -> Report:
     """Return the report with payloads in every free text, one after the other."""
-    return _poison(report, "", iter_payloads())
+    found: Report = _poison(report, "", iter_payloads())
+    return found
 
 
 def iter_payloads() -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modeldiff_harness.artifacts import View
 from modeldiff_harness.latents.kernels import (
     AdamFactors,
     Candidates,
@@ -26,8 +27,8 @@ from modeldiff_harness.latents.kernels import (
     reference,
 )
 from modeldiff_harness.latents.kernels.selection import select
-from modeldiff_harness.latents.train.crosscoder import Auxiliary, Objective
-from modeldiff_harness.latents.train.step import CrosscoderStep
+from modeldiff_harness.latents.train.loss import Auxiliary, Evaluated, with_auxiliary
+from modeldiff_harness.latents.train.optimiser import Optimiser
 
 __all__ = [
     "check_compaction",
@@ -36,6 +37,8 @@ __all__ = [
     "check_selection",
     "check_sums_and_products",
     "check_updates",
+    "top_k_loss",
+    "views_of",
 ]
 
 _LIMITS = {torch.float64: 1e-12, torch.float32: 1e-6}
@@ -256,8 +259,8 @@ def check_loss_curve(
     dead = torch.arange(0, n_latents, 3)
     curves = []
     for backend, place, low in ((reference, "cpu", False), (kernels, device, low_precision)):
-        step = CrosscoderStep(
-            Objective(tuple(widths), tuple(pairs), 0.5 if pairs else 0.0),
+        step = Optimiser(
+            views_of(widths),
             Parameters(*(t.to(place, torch.float32, copy=True) for t in start)),
             backend,
             low_precision=low,
@@ -266,7 +269,14 @@ def check_loss_curve(
         curve = []
         for i in range(steps):
             acts_TC = batches[i % 3].to(place, torch.float32)
-            found = step.evaluate(acts_TC, n_keep=k * n_tokens, auxiliary=auxiliary)
+            found = top_k_loss(
+                step,
+                acts_TC,
+                k * n_tokens,
+                auxiliary=auxiliary,
+                pairs=pairs,
+                delta_weight=0.5 if pairs else 0.0,
+            )
             step.apply(found, acts_TC, learning_rate=1e-2, clip_norm=0.5)
             curve.append(found.terms.total)
         curves.append(curve)
@@ -274,6 +284,26 @@ def check_loss_curve(
         assert abs(ours - theirs) <= 2e-3 * abs(theirs), f"step {i}: loss {ours}, not {theirs}"
     assert curves[1][-1] < 0.9 * curves[1][0], "the loss does not fall"
     return curves[1]
+
+
+def views_of(widths: Sequence[int]) -> tuple[View, ...]:
+    """Return a view of each width, of models of their own."""
+    return tuple(View(f"model-{v}", "resid_post.0", width) for v, width in enumerate(widths))
+
+
+def top_k_loss(
+    optimiser: Optimiser,
+    acts_TC: Tensor,
+    n_keep: int,
+    *,
+    auxiliary: Auxiliary | None = None,
+    pairs: Sequence[tuple[int, int]] = (),
+    delta_weight: float = 0.0,
+) -> Evaluated:
+    """Return the loss of a batch of which the `n_keep` largest entries are active."""
+    batch = optimiser.batch(acts_TC)
+    found = batch.squared_error(batch.largest(n_keep), pairs=pairs, delta_weight=delta_weight)
+    return found if auxiliary is None else with_auxiliary(batch, found, auxiliary)
 
 
 def _draw(generator: torch.Generator, *shape: int) -> Tensor:

@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from modeldiff_harness.artifacts import (
     DictionaryQuality,
-    GroupActivity,
+    FiringCounts,
     LatentScores,
     ScoreColumn,
 )
 
-__all__ = ["Group", "planted_activity", "planted_scores", "scores_from_norms"]
+__all__ = ["Group", "planted_firing_counts", "planted_scores", "scores_from_norms"]
 
 Doubles = NDArray[np.float64]
 
@@ -41,8 +41,8 @@ class Group:
     """Prompts by level of activation; default: every active prompt at the one level above 0."""
 
 
-def planted_activity(groups: Sequence[Group], n_latents: int) -> GroupActivity:
-    """Build a `GroupActivity` in which every active prompt has one document and one token."""
+def planted_firing_counts(groups: Sequence[Group], n_latents: int) -> FiringCounts:
+    """Build a `FiringCounts` in which every active prompt has one document and one token."""
     active_LG = np.zeros((n_latents, len(groups)), dtype=np.int64)
     mass_LG = np.zeros((n_latents, len(groups)), dtype=np.float64)
     for g, group in enumerate(groups):
@@ -57,7 +57,7 @@ def planted_activity(groups: Sequence[Group], n_latents: int) -> GroupActivity:
         for g, group in enumerate(groups)
     ]
     levels_LGH = np.stack(levels, axis=1) if groups else np.zeros((n_latents, 0, 2))
-    return GroupActivity(
+    return FiringCounts(
         splits=tuple(group.split for group in groups),
         capabilities=tuple(group.capability for group in groups),
         authors=tuple(group.author for group in groups),
@@ -118,7 +118,7 @@ def planted_scores(
         models=tuple(models),
         columns=tuple(columns),
         quality=DictionaryQuality({}, {}, 0.0, 0.0, 0.0, 0.0, 0, 0),
-        activity=planted_activity(groups, n_latents),
+        firing_counts=planted_firing_counts(groups, n_latents),
     )
 
 

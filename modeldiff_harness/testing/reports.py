@@ -20,6 +20,7 @@ from modeldiff_harness.artifacts import (
     LatentReport,
     LatentsReport,
     ModelIdentity,
+    PairedCounts,
     PairReport,
     PreferenceCategory,
     PreferenceDeltas,
@@ -103,6 +104,7 @@ def _row(
     task: str, capability: str | None, n: int, fixed: int, broken: int, baseline: float, q: float
 ) -> BenchmarkRow:
     delta = (fixed - broken) / n
+    right = round(baseline * n)
     se = ((fixed + broken) / n - delta**2) ** 0.5 / n**0.5
     return BenchmarkRow(
         task=task,
@@ -121,12 +123,12 @@ def _row(
         p=q / 2,
         q=q,
         mde=2.8 * ((fixed + broken) / n) ** 0.5 / n**0.5,
-        fixed=fixed,
-        broken=broken,
-        method="Bonett–Price; mid-p McNemar",
+        interval_method="normal",
+        method="Wald interval; mid-p McNemar",
         n_unmatched=0,
         version="1.0",
         num_fewshot=0,
+        counts=PairedCounts(right - broken, n - right - fixed, fixed, broken),
     )
 
 
@@ -155,8 +157,8 @@ def _benchmarks() -> BenchmarksReport:
         p=0.0001,
         q=0.0003,
         mde=0.56,
-        fixed=None,
-        broken=None,
+        counts=None,
+        interval_method="bootstrap",
         method="joint bootstrap",
     )
     secondary = replace(rows[3], metric="acc_norm", primary=False, q=None)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from modeldiff_harness.artifacts import BenchmarkResults
-from modeldiff_harness.benchmarks.bench import pair_measured, pair_runs
 from modeldiff_harness.benchmarks.export import export_lm_eval, pair_results, pair_table
+from modeldiff_harness.benchmarks.pairing.measured import pair_measured
+from modeldiff_harness.benchmarks.pairing.runs import pair_runs
 from modeldiff_harness.builtin import import_results_lm_eval
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import RunError

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from modeldiff_harness.benchmarks.bench import bench_task, pair_runs
+from modeldiff_harness.benchmarks.bench import bench_task
+from modeldiff_harness.benchmarks.pairing.runs import pair_runs
 from modeldiff_harness.benchmarks.records import BenchModel, BenchSettings, TaskFolder
 from modeldiff_harness.benchmarks.tasks import TaskCatalog
 from modeldiff_harness.builtin import import_results_lm_eval
@@ -73,12 +73,12 @@ def test_lm_evals_own_files_give_our_rows(
     assert {key[0] for key in theirs} == set(TASKS)
     for row in ours.rows:
         other = theirs[row.task, row.metric, row.filter]
-        for field in fields(row):
-            if not field.name.endswith("_se_unpaired"):  # lm-eval's own bootstrap, drawn anew
-                got, expected = getattr(other, field.name), getattr(row, field.name)
-                assert got == (
+        got = other.columns()
+        for name, expected in row.columns().items():
+            if not name.endswith("_se_unpaired"):  # lm-eval's own bootstrap, drawn anew
+                assert got[name] == (
                     pytest.approx(expected, rel=1e-4) if isinstance(expected, float) else expected
-                ), (row.task, row.metric, field.name)
+                ), (row.task, row.metric, name)
     assert len(theirs) == len(ours.rows)
     assert [i.doc_hash for i in found.items] == [i.doc_hash for i in ours.items]
 

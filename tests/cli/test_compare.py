@@ -42,7 +42,8 @@ def test_json_is_a_report_with_rows(mdh, pair):
     assert said.code == 0, said.err
     document = json.loads(said.out)
     (row,) = document["benchmarks"]["rows"]
-    assert (row["task"], row["n"], row["fixed"], row["broken"]) == ("gsm8k", 30, 2, 3)
+    counts = row["counts"]
+    assert (row["task"], row["n"], counts["fixed"], counts["broken"]) == ("gsm8k", 30, 2, 3)
     assert row["delta"] == pytest.approx(-1 / 30)
     assert document["benchmarks"]["gateable"]
     assert document["preferences"]["status"] == "not measured"
@@ -201,8 +202,8 @@ def test_flips_of_a_run_come_from_the_store(mdh, finished):
     assert {t["task"] for t in found["tasks"]} == set(rows)
     for task in found["tasks"]:
         row = rows[task["task"]]
-        if row["fixed"] is not None:
-            assert (task["n_gained"], task["n_lost"]) == (row["fixed"], row["broken"])
+        if (counts := row["counts"]) is not None:
+            assert (task["n_gained"], task["n_lost"]) == (counts["fixed"], counts["broken"])
 
 
 def test_options_of_pairing_are_refused_for_a_run(mdh, pair, tmp_path):

@@ -59,7 +59,7 @@ def test_a_run_is_planned_from(light: Any, data: Path) -> None:
         (("--tasks", "gsm8k", "--margin", "2,gsm=1"), "Did you mean 'gsm8k'"),
         (("--tasks", "a", "--power", "1"), "power is 1.0"),
         (("--tasks", "a", "--confidence", "2"), "confidence is 2.0"),
-        (("--tasks", "a", "--discordance", "3"), "not shares of discordant items"),
+        (("--tasks", "a", "--discordance", "3"), "a share of the items"),
         (("--tasks", "a", "--sign_consistency", "2"), "sign test"),
         (("--run", "nowhere"), "no run 'nowhere'"),
     ],

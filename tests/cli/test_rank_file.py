@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from modeldiff_harness.artifacts import PreferenceDeltas
-from modeldiff_harness.artifacts.codec import from_plain
 from modeldiff_harness.testing.battle_layouts import arena_140k
+from modeldiff_harness.typed_json import from_json
 
 PAIR = ("--baseline", "alpha-1", "--candidate", "beta-2")
 
@@ -56,7 +56,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_json_is_the_deltas_of_a_report(file: Path, light: Any) -> None:
     said = light("rank", file, *PAIR, "--format", "json")
     assert said.code == 0, said.err
-    deltas = from_plain(PreferenceDeltas, json.loads(said.out))
+    deltas = from_json(PreferenceDeltas, said.out)
     assert (deltas.source, deltas.n_models) == ("lmarena", 3)
     assert deltas.raw_elo.lower > 0
     assert deltas.substance_elo.lower < 0 < deltas.substance_elo.upper

@@ -11,8 +11,9 @@ from pages import DOCS
 
 from modeldiff_harness import artifacts, errors
 from modeldiff_harness.cli import cli
-from modeldiff_harness.config import PRESETS, RunConfig
+from modeldiff_harness.config import RunConfig
 from modeldiff_harness.contracts import KINDS
+from modeldiff_harness.presets import PRESETS
 
 
 def load_generator():
@@ -32,6 +33,14 @@ def text(page: str) -> str:
 @pytest.mark.parametrize("page", GENERATE.PAGES)
 def test_a_generated_page_is_current(page: str):
     assert text(page) == GENERATE.PAGES[page](), "run `python docs/generate.py`"
+
+
+@pytest.mark.parametrize("page", ["reference/report-schema.md", "reference/gate-schema.md"])
+def test_links_of_a_schema_page_lead_to_its_headings(page: str):
+    headings = {line[3:].lower() for line in text(page).splitlines() if line.startswith("## ")}
+    links = set(re.findall(r"\(#(\w+)\)", text(page)))
+    assert links
+    assert links <= headings
 
 
 def test_a_changed_page_is_called_stale(tmp_path, monkeypatch):

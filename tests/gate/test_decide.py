@@ -16,8 +16,11 @@ from modeldiff_harness.artifacts import (
     BenchmarkRow,
     BenchmarksReport,
     Estimate,
+    ItemClusters,
+    PairedCounts,
     PreferenceCategory,
     Report,
+    RerunNoise,
     TaskFailure,
     Verdict,
 )
@@ -27,7 +30,6 @@ from modeldiff_harness.gate.measure import Measured, Missing, measure, measure_r
 from modeldiff_harness.gate.policy import Checks, Policy, Rule, Waiver
 from modeldiff_harness.stats.clusters import ClusterLabels
 from modeldiff_harness.stats.paired import paired_binary, paired_difference
-from modeldiff_harness.stats.paired_binary import PairedCounts
 from modeldiff_harness.testing.reports import assemble_report, sample_report, with_preferences
 
 NOW = datetime.datetime(2030, 1, 15, 12, 0, tzinfo=datetime.UTC)
@@ -41,7 +43,8 @@ def binary_row(task: str, n: int, fixed: int, broken: int, /, **more: Any) -> Be
     return replace(
         PRIMARY[0], task=task, capability=None, n=n, baseline=found.baseline,
         candidate=found.candidate, delta=found.delta, se=found.se, lower=found.lower,
-        upper=found.upper, p=found.p_value, fixed=fixed, broken=broken, method=found.method,
+        upper=found.upper, p=found.p_value, counts=found.counts, method=found.method,
+        interval_method=found.interval_method,
     ) if not more else replace(binary_row(task, n, fixed, broken), **more)  # fmt: skip
 
 
@@ -101,7 +104,8 @@ def test_every_table_of_counts_gives_the_interval_at_the_gates_level(n, data):
     for higher_is_better in (True, False):
         row = binary_row("t", n, fixed, broken)
         if not higher_is_better:  # the same items, counted for a metric where 1 is bad
-            row = replace(row, higher_is_better=False, fixed=broken, broken=fixed)
+            counts = replace(row.counts, fixed=broken, broken=fixed)
+            row = replace(row, higher_is_better=False, counts=counts)
         found = measure_row(row, 0.90)
         oracle = paired_binary(PairedCounts(n - fixed - broken, 0, fixed, broken), 0.90)
         assert (found.lower, found.upper) == pytest.approx((oracle.lower, oracle.upper))
@@ -117,20 +121,22 @@ def test_a_clustered_interval_keeps_its_t(n_clusters):
     base, cand = rng.normal(size=400), rng.normal(-0.1, size=400)
     wide = paired_difference(base, cand, labels, confidence=0.95)
     want = paired_difference(base, cand, labels, confidence=0.90)
-    row = binary_row("t", 400, 3, 3, fixed=None, broken=None, delta=wide.delta, se=wide.se,
-                     lower=wide.lower, upper=wide.upper, p=wide.p_value, cluster="doc")  # fmt: skip
+    row = binary_row("t", 400, 3, 3, counts=None, delta=wide.delta, se=wide.se, df=wide.df,
+                     lower=wide.lower, upper=wide.upper, p=wide.p_value,
+                     interval_method=wide.interval_method,
+                     clusters=ItemClusters(n_clusters, "doc"))  # fmt: skip
     found = measure_row(row, 0.90)  # n_clusters = 8: too few for t, a bootstrap interval
-    tolerance = 1e-6 if n_clusters >= 40 else 0.02
+    tolerance = 1e-12 if n_clusters >= 40 else 0.02
     assert found.lower == pytest.approx(want.lower, abs=tolerance)
     assert found.upper == pytest.approx(want.upper, abs=tolerance)
     if n_clusters >= 40:
-        assert found.df == pytest.approx(len(set(labels)) - 1, rel=1e-3)
+        assert found.df == len(set(labels)) - 1
 
 
 def test_lower_is_better_turns_loss_and_margin_around():
     row = binary_row("ppl", 62, 0, 0, metric="word_perplexity", higher_is_better=False,
                      baseline=21.4, candidate=22.9, delta=1.5, se=0.2, lower=1.108, upper=1.892,
-                     p=1e-6, fixed=None, broken=None, method="joint bootstrap")  # fmt: skip
+                     p=1e-6, counts=None, interval_method="bootstrap")  # fmt: skip
     lost = only(gate(report_of(row), bench("ppl", 0.5)))
     assert (lost.outcome, lost.unit, lost.higher_is_better) == ("FAIL", "word_perplexity", False)
     assert lost.delta == 1.5
@@ -275,12 +281,11 @@ def test_substance_that_could_not_be_separated_is_missing_with_its_reason():
 @pytest.mark.parametrize("df", [7, 30])
 def test_few_clusters_keep_their_t(df):
     se, t95, t90 = 10.0, stats.t.ppf(0.975, df), stats.t.ppf(0.95, df)
-    report = with_preferences(
-        SAMPLE, substance_elo=Estimate(0.0, -t95 * se, t95 * se, se), n_prompts=df + 1
-    )
+    substance = Estimate(0.0, -t95 * se, t95 * se, se, df, "t")
+    report = with_preferences(SAMPLE, substance_elo=substance, n_prompts=df + 1)
     measured = measure(report, SUBSTANCE, 0.90)
     assert isinstance(measured, Measured)
-    assert measured.df == pytest.approx(df, rel=1e-4)
+    assert measured.df == df
     assert only(gate(report, SUBSTANCE)).lower == pytest.approx(-t90 * se)
 
 
@@ -373,15 +378,15 @@ def test_a_style_driven_gain_is_said_and_holds_when_asked():
 
 def test_reruns_of_the_baseline_widen_interval_and_null():
     quiet = only(gate(report_of(LOST), bench("lost", 0.02)))
-    noisy = only(gate(report_of(replace(LOST, noise_se=0.05)), bench("lost", 0.02)))
+    noisy = only(
+        gate(report_of(replace(LOST, noise=RerunNoise(1, 0.1, 0.05))), bench("lost", 0.02))
+    )
     assert (quiet.outcome, noisy.outcome) == ("FAIL", "INCONCLUSIVE")
     assert noisy.se == pytest.approx(math.hypot(quiet.se, 0.05))
     assert noisy.loss_p == pytest.approx(stats.norm.cdf(quiet.delta / noisy.se))
     z = stats.norm.ppf(0.95)
     below = math.hypot(quiet.delta - quiet.lower, z * 0.05)
     assert noisy.lower == pytest.approx(quiet.delta - below)
-    none = only(gate(report_of(replace(LOST, noise_se=None)), bench("lost", 0.02)))
-    assert none == quiet
 
 
 def test_a_margin_below_the_size_is_called_out_with_the_size_it_needs():

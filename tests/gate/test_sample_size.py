@@ -9,19 +9,22 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from modeldiff_harness.artifacts import ItemClusters
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.gate.sample_size import DecisionPlan, PlanAsked, plan_decision, plan_section
-from modeldiff_harness.stats.power import elo_half_width, elo_variance, seeds_for_sign
+from modeldiff_harness.gate.sample_size import SizeQuestion, needed_sizes
+from modeldiff_harness.gate.sample_size_section import render_sizes
+from modeldiff_harness.stats.power import seeds_for_sign
 from modeldiff_harness.testing.reports import sample_report
 
 
-def asked(*tasks: str, **change) -> PlanAsked:
-    return PlanAsked(**{"tasks": tasks, "margin": 2.0, "margins": {}, "elo_margin": 20.0, **change})
+def asked(*tasks: str, **change) -> SizeQuestion:
+    defaults = {"margin": 2.0, "margins": {}, "elo_margin": 20.0}
+    return SizeQuestion(tasks, **{**defaults, **change})
 
 
 def test_items_needed_are_the_closed_form() -> None:
-    plan = plan_decision(asked("a", "b", margins={"b": 1.0}), {"a": 2_000, "b": None})
-    a, b = plan.tasks
+    sizes = needed_sizes(asked("a", "b", margins={"b": 1.0}), {"a": 2_000, "b": None})
+    a, b = sizes.tasks
     z = stats.norm.ppf(0.95) + stats.norm.ppf(0.80)
     assert a.n_needed == math.ceil(z**2 * 0.10 / 0.02**2)
     assert b.n_needed == math.ceil(z**2 * 0.10 / 0.01**2)
@@ -32,7 +35,7 @@ def test_items_needed_are_the_closed_form() -> None:
 
 
 def test_an_equal_candidate_passes_with_the_promised_power() -> None:
-    (task,) = plan_decision(asked("a", discordance=0.2, power=0.9), {}).tasks
+    (task,) = needed_sizes(asked("a", discordance=0.2, power=0.9), {}).tasks
     rng = np.random.default_rng(0)
     n = task.n_needed
     tables = rng.multinomial(n, [0.1, 0.1, 0.8], size=4_000)
@@ -43,36 +46,32 @@ def test_an_equal_candidate_passes_with_the_promised_power() -> None:
 
 def test_a_run_gives_its_own_discordance_and_variances() -> None:
     report = sample_report()
-    plan = plan_decision(asked(), {}, report)
-    by_name = {task.task: task for task in plan.tasks}
+    sizes = needed_sizes(asked(), {}, report)
+    by_name = {task.task: task for task in sizes.tasks}
     row = {r.task: r for r in report.benchmarks.rows if r.primary}["gsm8k"]
-    share = (row.fixed + row.broken) / row.n
+    share = row.counts.n_discordant / row.n
     gsm = by_name["gsm8k"]
     assert (gsm.discordance, gsm.discordance_from, gsm.n_items) == (share, "run", row.n)
     z = stats.norm.ppf(0.95) + stats.norm.ppf(0.80)
     assert gsm.n_needed == math.ceil(z**2 * share / 0.02**2)
-    clustered = replace(row, n_clusters=300, se=2 * math.sqrt(share / row.n))
+    clustered = replace(row, clusters=ItemClusters(300, "doc"), se=2 * math.sqrt(share / row.n))
     rows = tuple(clustered if r is row else r for r in report.benchmarks.rows)
-    wider = plan_decision(
+    wider = needed_sizes(
         asked("gsm8k"), {}, replace(report, benchmarks=replace(report.benchmarks, rows=rows))
     )
     assert wider.tasks[0].n_needed == pytest.approx(4 * gsm.n_needed, abs=4)
     perplexity = by_name["wikitext"]
     assert (perplexity.unit, perplexity.discordance) == ("word_perplexity", None)
     assert perplexity.n_needed == math.ceil(z**2 * 62 * 0.2**2 / 2.0**2)
-    preference = plan.preference
+    preference = sizes.preference
     assert (preference.basis, preference.n_prompts) == ("run", 160)
     assert preference.n_needed == math.ceil(z**2 * 160 * 20.2**2 / 20.0**2)
     assert preference.enough is False
 
 
 def test_a_task_that_the_run_lacks_is_planned_by_assumption() -> None:
-    plan = plan_decision(asked("gsm8k", "new"), {"new": 500}, sample_report())
-    assert [task.discordance_from for task in plan.tasks] == ["run", "assumed"]
-
-
-def test_elo_variance_is_that_of_the_half_width() -> None:
-    assert 1.959964 * math.sqrt(elo_variance() / 400) == pytest.approx(elo_half_width(400))
+    sizes = needed_sizes(asked("gsm8k", "new"), {"new": 500}, sample_report())
+    assert [task.discordance_from for task in sizes.tasks] == ["run", "assumed"]
 
 
 @pytest.mark.parametrize(("consistency", "alpha", "power"), [(0.9, 0.1, 0.8), (0.75, 0.05, 0.9)])
@@ -103,18 +102,17 @@ def test_seeds_that_always_agree_and_seeds_that_hardly_do() -> None:
         ({"elo_margin": -1.0}, "Elo margin"),
         ({"power": 1.0}, "power is 1.0"),
         ({"confidence": 0.0}, "confidence"),
-        ({"discordance": 1.5}, "discordant"),
+        ({"discordance": 1.5}, "share of the items"),
     ],
 )
 def test_bad_wishes_are_refused(change: dict, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        plan_decision(asked("a", **change), {"a": 100})
+        needed_sizes(asked("a", **change), {"a": 100})
 
 
 def test_readers_see_every_number() -> None:
-    plan = plan_decision(asked("a"), {"a": 200})
-    assert isinstance(plan, DecisionPlan)
-    section = plan_section(plan)
+    sizes = needed_sizes(asked("a"), {"a": 200})
+    section = render_sizes(sizes)
     cells = [cell for table in section.tables for row in table.rows for cell in row]
     assert {"1,546", "200", "10.0 %", "assumed"} <= set(cells)
     assert "1,599 prompts" in cells

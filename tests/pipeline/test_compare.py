@@ -19,8 +19,12 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from modeldiff_harness.artifacts import (
     BenchmarkRow,
+    EffectSize,
     ImportedResults,
+    ItemClusters,
     MeasuredTask,
+    PairedCounts,
+    RerunNoise,
     TaskSample,
 )
 from modeldiff_harness.benchmarks.pairing.task import PairingOptions
@@ -97,14 +101,13 @@ def test_the_known_case_through_every_format(how: str, tmp_path: Path) -> None:
     """n = 1,319, Δ −6.2 points, 155 lost and 73 gained: paired SE 1.13 against unpaired 1.84."""
     found = run(tmp_path, *table(755, 73, 155, 336), how)
     row = only(found)
-    assert (row.n, row.fixed, row.broken, row.task) == (1319, 73, 155, "gsm8k")
+    assert (row.n, row.task, row.counts) == (1319, "gsm8k", PairedCounts(755, 336, 73, 155))
     assert row.delta == pytest.approx(-82 / 1319)
     assert row.se == pytest.approx(0.0113, abs=5e-5)
-    assert row.unpaired_se == pytest.approx(0.0184, abs=5e-5)
+    assert row.unpaired.difference == pytest.approx(0.0184, abs=5e-5)
     exact = mcnemar([[755, 155], [73, 336]], exact=True).pvalue
     assert row.p == pytest.approx(exact - stats.binom.pmf(73, 228, 0.5), rel=1e-9)
-    assert row.effect == pytest.approx(math.log(73.5 / 155.5))
-    assert row.effect_name == "log odds ratio"
+    assert row.effect == EffectSize(pytest.approx(math.log(73.5 / 155.5)), "log odds ratio")
     pair = found.report.pair
     assert (pair.baseline.name, pair.candidate.name) == ("before", "after")
     assert found.report.preferences.status == "not measured"
@@ -144,11 +147,15 @@ def test_swapping_negates_and_the_order_of_items_does_not_matter(
     forth = only(compare(CompareRequest(a, b)))
     back, mixed = only(compare(CompareRequest(b, a))), only(compare(CompareRequest(c, d)))
     assert back.delta == pytest.approx(-forth.delta)
-    assert (back.fixed, back.broken) == (forth.broken, forth.fixed)
     assert back.p == pytest.approx(forth.p, abs=0.02)
-    if forth.fixed is not None:
+    assert (forth.counts is None) == (back.counts is None)
+    if forth.counts is not None and back.counts is not None:
+        there, here = forth.counts, back.counts
+        assert (here.fixed, here.broken) == (there.broken, there.fixed)
         assert (back.lower, back.upper) == pytest.approx((-forth.upper, -forth.lower))
-        assert forth.effect == pytest.approx(-(back.effect or 0))
+        assert forth.effect is not None
+        assert back.effect is not None
+        assert forth.effect.size == pytest.approx(-back.effect.size)
     assert mixed == forth
 
 
@@ -241,7 +248,7 @@ def test_clusters_by_a_key_of_the_document(tmp_path: Path) -> None:
     options = PairingOptions(clusters={"t*": "meta.passage"})
     row = only(compare(CompareRequest(*paths, options=options)))
     d = (sides[1] - sides[0]).astype(float)
-    assert (row.cluster, row.n_clusters, row.df) == ("meta.passage", 60, 59)
+    assert (row.clusters, row.df) == (ItemClusters(60, "meta.passage"), 59)
     assert row.se == pytest.approx(float(d.std(ddof=1)) / math.sqrt(60), rel=1e-9)
     assert row.se > 2 * (alone.se or 0)
     wrong = PairingOptions(clusters={"t": "meta.page"})
@@ -267,12 +274,12 @@ def test_the_same_question_in_three_languages_counts_once(tmp_path: Path) -> Non
     rows = {row.task: row for row in compare(CompareRequest(*paths)).report.benchmarks.rows}
     d = (sides[1] - sides[0]).astype(float)
     group = rows["belebele"]
-    assert (group.n, group.n_clusters, group.cluster) == (240, 80, "link")
+    assert (group.n, group.clusters) == (240, ItemClusters(80, "link"))
     assert group.se == pytest.approx(float(d.std(ddof=1)) / math.sqrt(80), rel=1e-9)
-    assert rows["belebele_deu"].n_clusters is None
+    assert rows["belebele_deu"].clusters is None
     apart = PairingOptions(clusters={"belebele*": "none"})
     found = compare(CompareRequest(*paths, options=apart)).report.benchmarks.rows
-    assert [r.n_clusters for r in found if r.task == "belebele"] == [None]
+    assert [r.clusters for r in found if r.task == "belebele"] == [None]
 
 
 def test_reruns_of_the_baseline_give_the_noise_floor(tmp_path: Path) -> None:
@@ -280,18 +287,17 @@ def test_reruns_of_the_baseline_give_the_noise_floor(tmp_path: Path) -> None:
     again = [1 - v if i in (0, 50, 99) else v for i, v in enumerate(left)]
     rerun = as_lm_eval(tmp_path / "r", "before", again)
     row = only(run(tmp_path, left, right, replicates=(rerun,)))
-    assert (row.n_replicates, row.noise_flip_rate) == (1, 0.03)
-    assert row.noise_se == pytest.approx(math.sqrt(0.03 / 100))
+    assert row.noise == RerunNoise(1, 0.03, pytest.approx(math.sqrt(0.03 / 100)))
     plain = only(run(tmp_path / "x", left, right))
-    assert (plain.n_replicates, plain.noise_flip_rate, plain.noise_se) == (0, None, None)
-    assert replace(row, n_replicates=0, noise_flip_rate=None, noise_se=None) == plain
+    assert plain.noise is None
+    assert replace(row, noise=None) == plain
 
 
 def test_a_rerun_of_other_items_is_not_used(tmp_path: Path) -> None:
     left, right = table(60, 10, 14, 16)
     rerun = as_lm_eval(tmp_path / "r", "before", left[:50])
     found = run(tmp_path, left, right, replicates=(rerun,))
-    assert only(found).n_replicates == 0
+    assert only(found).noise is None
     assert any("rerun 1 of the baseline has 50% of the items" in n for n in found.results.notes)
 
 
@@ -303,15 +309,14 @@ def test_direction_and_primary_metric_can_be_given(tmp_path: Path) -> None:
     a = write_lm_eval(tmp_path / "a", {"t": rows([1, 0, 0, 1, 0, 0])}, model="a")
     b = write_lm_eval(tmp_path / "b", {"t": rows([0, 1, 1, 1, 0, 0])}, model="b")
     plain = compare(CompareRequest(a, b)).report.benchmarks.rows[0]
-    assert (plain.metric, plain.higher_is_better, plain.fixed, plain.broken) == (
-        "errors",
-        True,
-        2,
-        1,
-    )
+    assert (plain.metric, plain.higher_is_better) == ("errors", True)
+    assert plain.counts is not None
+    assert (plain.counts.fixed, plain.counts.broken) == (2, 1)
     options = PairingOptions(directions={"t:errors": False})
     turned = compare(CompareRequest(a, b, options=options)).report.benchmarks.rows[0]
-    assert (turned.higher_is_better, turned.fixed, turned.broken) == (False, 1, 2)
+    assert not turned.higher_is_better
+    assert turned.counts is not None
+    assert (turned.counts.fixed, turned.counts.broken) == (1, 2)
     assert turned.delta == plain.delta
     chosen = compare(CompareRequest(a, b, metrics={"t": "other"})).report.benchmarks.rows[0]
     assert (chosen.metric, chosen.primary) == ("other", True)
@@ -400,7 +405,7 @@ def test_a_written_comparison_is_a_report_and_keeps_every_item(tmp_path: Path) -
     write_comparison(found, tmp_path / "out", report_sections())
     assert read_report(tmp_path / "out" / "report.json") == found.report
     document = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert document["benchmarks"]["rows"][0]["broken"] == 15
+    assert document["benchmarks"]["rows"][0]["counts"]["broken"] == 15
     assert results_of_run(tmp_path / "out").items == found.results.items
     assert found.report.benchmarks.gateable
     assert str(tmp_path) not in json.dumps(document["provenance"]["config"])
@@ -431,8 +436,8 @@ def test_an_importer_of_a_plugin_is_asked(tmp_path: Path) -> None:
     request = CompareRequest(tmp_path / "old.scores", tmp_path / "new.scores")
     row = only(compare(request, registry=registry))
     assert (row.task, row.metric, row.n, row.delta) == ("mine", "score", 4, 0.75)
-    assert row.effect_name == "Cohen's dz"
-    assert row.effect == pytest.approx(0.75 / np.std([1, 0, 2, 0], ddof=1))
+    size = 0.75 / np.std([1, 0, 2, 0], ddof=1)
+    assert row.effect == EffectSize(pytest.approx(size), "Cohen's dz")
 
 
 def test_simultaneous_intervals_hold_the_rows_own_shape(tmp_path: Path) -> None:
@@ -448,8 +453,9 @@ def test_simultaneous_intervals_hold_the_rows_own_shape(tmp_path: Path) -> None:
     rows = compare(CompareRequest(*paths)).report.benchmarks.rows
     wider = stats.norm.isf(0.025 / 3) / stats.norm.isf(0.025)
     for row in rows:
-        assert row.simultaneous_lower is not None
-        assert row.simultaneous_lower - row.delta == pytest.approx((row.lower - row.delta) * wider)
-        exact = mcnemar([[40, row.broken], [row.fixed, 20]], exact=True).pvalue
+        assert row.simultaneous is not None
+        assert row.simultaneous.lower - row.delta == pytest.approx((row.lower - row.delta) * wider)
+        assert row.counts is not None
+        exact = mcnemar([[40, row.counts.broken], [row.counts.fixed, 20]], exact=True).pvalue
         assert row.p_exact == pytest.approx(exact)
-        assert (row.both_right, row.both_wrong) == (40, 20)
+        assert (row.counts.both_right, row.counts.both_wrong) == (40, 20)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from modeldiff_harness.config import resolve_config
+from modeldiff_harness.models.truncate import size_of
 from modeldiff_harness.pipeline.arms.latents import cost
 
 D, LATENTS = 3584, 114_688
@@ -33,14 +34,19 @@ def context_of(config, gemma, device: str = "cpu") -> SimpleNamespace:
     identity = SimpleNamespace(width=D, n_blocks=42, vocab_size=256_000)
     names = ("it", "simpo", "pt")
     learner = SimpleNamespace(config=config.latents.learner_config)
+
+    def n_parameters(_name: str, last_block: int) -> tuple[int, int]:
+        size = size_of(gemma, last_block)
+        return size.n_parameters, size.n_up_to_site
+
     return SimpleNamespace(
         config=config,
         device=device,
         harvest_dtype="bfloat16",
-        identity=lambda _name, _dtype: identity,
+        harvested_identity=lambda _name: identity,
         refs={n: SimpleNamespace(path=n, revision=None) for n in names},
-        registry=SimpleNamespace(choose=lambda *_: learner),
-        pool=lambda _dtype: SimpleNamespace(config=lambda _name: gemma),
+        choice=lambda *_: learner,
+        models=SimpleNamespace(n_parameters=n_parameters),
         store=SimpleNamespace(root=Path("/")),
     )
 

@@ -40,9 +40,8 @@ def test_replicates_fill_the_noise_floor(mdh, flags, tiny, tmp_path):
     assert said.code == 0, said.err
     report = json.loads(said.out)
     rows = report["benchmarks"]["rows"]
-    assert {row["n_replicates"] for row in rows} == {2}
-    assert all(row["noise_se"] is not None for row in rows)
-    assert all(0 <= row["noise_flip_rate"] <= 1 for row in rows)
+    assert {row["noise"]["n_replicates"] for row in rows} == {2}
+    assert all(0 <= row["noise"]["flip_rate"] <= 1 for row in rows)
     runs = runs_of(report, tiny)
     first = runs["mdh_structured with tiny-sft"]
     again = [runs[f"mdh_structured with tiny-sft, rerun {number}"] for number in (1, 2)]
@@ -54,7 +53,7 @@ def test_replicates_fill_the_noise_floor(mdh, flags, tiny, tmp_path):
     assert len({tuple(s.prompt_hash for s in side) for side in sides}) == 1
     assert len({tuple((s.generation, s.response) for s in side) for side in sides}) == 3
     plain = json.loads(mdh(*words).out)["benchmarks"]["rows"]
-    assert {row["n_replicates"] for row in plain} == {0}
+    assert {row["noise"] for row in plain} == {None}
     assert [row["delta"] for row in plain] == [row["delta"] for row in rows]
 
 

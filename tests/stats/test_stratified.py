@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
+from modeldiff_harness.artifacts import PairedCounts
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined
 from modeldiff_harness.stats.paired import paired_binary, paired_difference
-from modeldiff_harness.stats.paired_binary import PairedCounts
 from modeldiff_harness.stats.stratified import (
     Stratum,
     crossed_difference,
@@ -26,15 +26,21 @@ def part(counts: PairedCounts) -> PairedEstimate:
 SMALL, LARGE = part(PairedCounts(30, 10, 8, 2)), part(PairedCounts(300, 60, 20, 70))
 
 
-def test_item_weights_pool_and_equal_weights_average() -> None:
+def test_parts_are_pooled_by_their_items() -> None:
     pooled = stratified_difference([SMALL, LARGE])
     assert isinstance(pooled, PairedEstimate)
     assert pooled.delta == pytest.approx((28 - 72) / 500)
-    assert (pooled.fixed, pooled.broken, pooled.n) == (28, 72, 500)
-    equal = stratified_difference([SMALL, LARGE], weighting="equal")
-    assert isinstance(equal, PairedEstimate)
-    assert equal.delta == pytest.approx((SMALL.delta + LARGE.delta) / 2)
-    assert equal.se == pytest.approx(math.hypot(SMALL.se, LARGE.se) / 2)
+    assert (pooled.counts, pooled.n) == (PairedCounts(330, 70, 28, 72), 500)
+    assert pooled.se == pytest.approx(math.hypot(0.1 * SMALL.se, 0.9 * LARGE.se))
+    assert pooled.interval_method == "MOVER"
+
+
+def test_only_parts_that_are_normal_give_a_normal_interval() -> None:
+    still = [paired_difference([0.25] * n, [0.25] * n) for n in (40, 90)]
+    group = stratified_difference(still)
+    assert isinstance(group, PairedEstimate)
+    assert group.interval_method == "normal"
+    assert group.upper == pytest.approx(1.959964 * group.se, rel=1e-6)
 
 
 def test_one_part_is_itself() -> None:
@@ -112,7 +118,8 @@ def test_crossed_clusters_of_copies_have_the_error_of_one_copy() -> None:
     d = np.asarray(one.candidate) - np.asarray(one.baseline)
     assert isinstance(result, PairedEstimate)
     assert result.se == pytest.approx(float(d.std(ddof=1)) / math.sqrt(50))
-    assert result.fixed == 3 * int((d > 0).sum())
+    assert result.counts is not None
+    assert result.counts.fixed == 3 * int((d > 0).sum())
 
 
 def test_crossed_clusters_swap() -> None:
@@ -120,7 +127,10 @@ def test_crossed_clusters_swap() -> None:
     back = crossed_difference([Stratum(s.candidate, s.baseline, s.clusters) for s in _strata(9)])
     assert isinstance(forth, PairedEstimate)
     assert isinstance(back, PairedEstimate)
-    assert (back.delta, back.se, back.fixed) == (-forth.delta, forth.se, forth.broken)
+    assert forth.counts is not None
+    assert back.counts is not None
+    assert (back.delta, back.se) == (-forth.delta, forth.se)
+    assert back.counts.fixed == forth.counts.broken
     assert (back.lower, back.upper) == pytest.approx((-forth.upper, -forth.lower))
 
 

@@ -8,10 +8,9 @@ from typing import Any
 from lm_eval.api import registry
 
 from modeldiff_harness.benchmarks.lm_eval_adapter.names import model_names
-from modeldiff_harness.benchmarks.lm_eval_adapter.surroundings import first_line
 from modeldiff_harness.benchmarks.records import BenchModel, BenchSettings
 from modeldiff_harness.contracts import Runtime
-from modeldiff_harness.errors import RunError, UsageError, did_you_mean
+from modeldiff_harness.errors import RunError, UsageError, did_you_mean, first_line
 
 __all__ = ["open_model"]
 

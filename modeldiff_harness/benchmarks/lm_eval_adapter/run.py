@@ -19,7 +19,6 @@ from modeldiff_harness.benchmarks.lm_eval_adapter.names import name_of_aggregati
 from modeldiff_harness.benchmarks.lm_eval_adapter.plain_values import plain, sample_row
 from modeldiff_harness.benchmarks.lm_eval_adapter.surroundings import (
     counted_requests,
-    first_line,
     hub_switched_off,
     quiet,
     without_bars,
@@ -27,7 +26,7 @@ from modeldiff_harness.benchmarks.lm_eval_adapter.surroundings import (
 from modeldiff_harness.benchmarks.lm_eval_adapter.task_index import load_config
 from modeldiff_harness.benchmarks.records import BenchModel, BenchSettings, BenchTask
 from modeldiff_harness.contracts import Runtime
-from modeldiff_harness.errors import MdhError, RunError, UsageError
+from modeldiff_harness.errors import MdhError, RunError, UsageError, first_line
 
 __all__ = ["RawRun", "build_task", "run_task"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from modeldiff_harness.contracts import Runtime
 
-__all__ = ["counted_requests", "first_line", "hub_switched_off", "quiet", "without_bars"]
+__all__ = ["counted_requests", "hub_switched_off", "quiet", "without_bars"]
 
 _MOST_WARNINGS = 20
 _ALWAYS_WARNED = (
@@ -147,9 +147,3 @@ def hub_switched_off(offline: bool) -> Iterator[None]:
         yield
     finally:
         datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE = before
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, for a line of our own."""
-    lines = str(error).strip().splitlines() or ["no message"]
-    return lines[0].rstrip(".")[:300]

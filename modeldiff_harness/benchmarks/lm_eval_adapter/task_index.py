@@ -17,8 +17,8 @@ from lm_eval.tasks._index import Kind, TaskIndex
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from modeldiff_harness.benchmarks.lm_eval_adapter.names import version
-from modeldiff_harness.benchmarks.lm_eval_adapter.surroundings import first_line, quiet
-from modeldiff_harness.errors import UsageError
+from modeldiff_harness.benchmarks.lm_eval_adapter.surroundings import quiet
+from modeldiff_harness.errors import UsageError, first_line
 from modeldiff_harness.store import default_store_folder, write_atomically
 
 __all__ = [

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from modeldiff_harness.artifacts import BenchmarkRow
-from modeldiff_harness.benchmarks.pairing.rows import numbers_of
+from modeldiff_harness.artifacts import BenchmarkRow, RerunNoise, UnpairedErrors
+from modeldiff_harness.benchmarks.pairing.rows import clusters_of, numbers_of
 from modeldiff_harness.benchmarks.pairing.task import PairedTask
 from modeldiff_harness.errors import MdhError
 from modeldiff_harness.stats.effects import matched_log_odds_ratio
@@ -38,11 +38,7 @@ def group_row(
         return None
     first = heads[0]
     capabilities = {row.capability for row in heads}
-    odds = None
-    if estimate.fixed is not None and estimate.broken is not None:
-        odds = matched_log_odds_ratio(estimate.fixed, estimate.broken).estimate
-    rules = {task.rule.expression for task in tasks if task.rule is not None}
-    noise = _group_noise(heads)
+    keys = {task.rule.expression for task in tasks if task.rule is not None}
     return replace(
         first,
         task=group,
@@ -51,19 +47,13 @@ def group_row(
         **numbers_of(estimate, first.higher_is_better),
         n_unmatched=sum(row.n_unmatched for row in heads),
         version="",
-        baseline_se_unpaired=None,
-        candidate_se_unpaired=None,
         prompts_differ=any(row.prompts_differ for row in heads),
-        p_exact=None,
-        cluster=rules.pop() if estimate.n_clusters and len(rules) == 1 else None,
-        simultaneous_lower=None,
-        simultaneous_upper=None,
-        effect=odds,
-        effect_name="" if odds is None else "log odds ratio",
         samples_per_item=sum(row.samples_per_item * row.n for row in heads) / estimate.n,
-        n_replicates=min(row.n_replicates for row in heads),
-        noise_flip_rate=noise[0],
-        noise_se=noise[1],
+        clusters=clusters_of(estimate, keys.pop() if len(keys) == 1 else None),
+        simultaneous=None,
+        effect=None if estimate.counts is None else matched_log_odds_ratio(estimate.counts),
+        noise=_group_noise(heads),
+        unpaired=UnpairedErrors(difference=estimate.unpaired_se),
     )
 
 
@@ -84,16 +74,15 @@ def _group_estimate(
     return stratified_difference([task.primary for task in tasks])
 
 
-def _group_noise(heads: Sequence[BenchmarkRow]) -> tuple[float | None, float | None]:
-    """The leaves' noise, weighted as their items are."""
-    total = sum(row.n for row in heads)
-    rates = [row.noise_flip_rate for row in heads]
-    errors = [row.noise_se for row in heads]
-    rate, error = None, None
-    if all(one is not None for one in rates):
-        rate = sum((one or 0.0) * row.n for one, row in zip(rates, heads, strict=True)) / total
-    if all(one is not None for one in errors):
-        error = math.hypot(
-            *((one or 0.0) * row.n / total for one, row in zip(errors, heads, strict=True))
-        )
-    return rate, error
+def _group_noise(heads: Sequence[BenchmarkRow]) -> RerunNoise | None:
+    """The leaves' noise, weighted as their items are; None when a leaf has none."""
+    parts = [(row.n, row.noise) for row in heads if row.noise is not None]
+    if len(parts) < len(heads):
+        return None
+    total = sum(n for n, _ in parts)
+    rates = [n * noise.flip_rate for n, noise in parts if noise.flip_rate is not None]
+    return RerunNoise(
+        n_replicates=min(noise.n_replicates for _, noise in parts),
+        flip_rate=sum(rates) / total if len(rates) == len(parts) else None,
+        se=math.hypot(*(noise.se * n / total for n, noise in parts)),
+    )

@@ -12,8 +12,8 @@ from modeldiff_harness.artifacts import (
     MeasuredTask,
     TaskSample,
 )
+from modeldiff_harness.benchmarks.answer_faults import count_faults
 from modeldiff_harness.benchmarks.pairing.align import PairedSamples
-from modeldiff_harness.benchmarks.pairing.answer_faults import count_faults
 
 __all__ = ["alignment_of", "answer_faults_of", "items_of"]
 

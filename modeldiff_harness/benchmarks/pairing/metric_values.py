@@ -17,11 +17,10 @@ from modeldiff_harness.benchmarks.pairing.aggregations import (
 )
 from modeldiff_harness.benchmarks.pairing.align import PairedSamples
 from modeldiff_harness.stats.aggregate import aggregate_difference, summed_difference
-from modeldiff_harness.stats.effects import cohens_dz
 from modeldiff_harness.stats.estimates import Floats, PairedEstimate, Undetermined
 from modeldiff_harness.stats.paired import paired_difference
 
-__all__ = ["MEAN_OF_SCORED", "AggregationLookup", "MetricValues", "aggregation_name", "take_values"]
+__all__ = ["MEAN_OF_SCORED", "AggregationLookup", "MetricValues", "take_values"]
 
 AggregationLookup = Callable[[str], Callable[[list[Any]], float] | None]
 """A task's own aggregation by name, or None when there is none of that name."""
@@ -77,13 +76,8 @@ class MetricValues:
             self.baseline, self.candidate, self.clusters, confidence=confidence, seed=seed
         )
 
-    def cohens_dz(self) -> float | None:
-        """Mean difference over its standard deviation; None when the differences do not vary."""
-        size = cohens_dz(self.baseline, self.candidate)
-        return None if isinstance(size, Undetermined) else size
 
-
-def aggregation_name(task: MeasuredTask, metric: str) -> str:
+def _aggregation_name(task: MeasuredTask, metric: str) -> str:
     """Return the name of the metric's aggregation: the task's word, else lm-eval's default."""
     return task.aggregations.get(metric) or DEFAULT_AGGREGATIONS.get(metric, "mean")
 
@@ -99,7 +93,7 @@ def take_values(
 
     `labels`: the items' clusters.
     """
-    name = aggregation_name(task, metric)
+    name = _aggregation_name(task, metric)
     sides = pair.baseline, pair.candidate
     per_item = all(metric not in s.parts for side in sides for s in side)
     if per_item and (name in _MEANS or _is_printed_mean(task, pair, metric, name, aggregation)):

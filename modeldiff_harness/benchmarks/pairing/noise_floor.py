@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from modeldiff_harness.artifacts import MeasuredTask, TaskSample
+from modeldiff_harness.artifacts import MeasuredTask, RerunNoise, TaskSample
 from modeldiff_harness.benchmarks.pairing.aggregations import sum_aggregation
 from modeldiff_harness.benchmarks.pairing.metric_values import MetricValues
-from modeldiff_harness.stats.noise import RerunNoise, aggregate_noise, rerun_noise
+from modeldiff_harness.stats.noise import aggregate_noise, rerun_noise
 
 __all__ = ["noise_floor"]
 

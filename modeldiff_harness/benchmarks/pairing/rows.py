@@ -6,66 +6,78 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from modeldiff_harness.artifacts import BenchmarkRow, MeasuredTask
+from modeldiff_harness.artifacts import (
+    BenchmarkRow,
+    EffectSize,
+    Interval,
+    ItemClusters,
+    MeasuredTask,
+    RerunNoise,
+    UnpairedErrors,
+)
 from modeldiff_harness.benchmarks.pairing.aggregations import LOWER_IS_BETTER
 from modeldiff_harness.benchmarks.pairing.align import PairedSamples
 from modeldiff_harness.benchmarks.pairing.cluster_keys import ClusterRule
 from modeldiff_harness.benchmarks.pairing.metric_values import MetricValues
-from modeldiff_harness.stats.effects import matched_log_odds_ratio
+from modeldiff_harness.stats.effects import cohens_dz, matched_log_odds_ratio
 from modeldiff_harness.stats.estimates import PairedEstimate, critical_value
 from modeldiff_harness.stats.multiplicity import benjamini_hochberg, simultaneous_multiplier
-from modeldiff_harness.stats.noise import RerunNoise
 from modeldiff_harness.stats.power import mde
 
-__all__ = ["correct_for_multiplicity", "direction_of", "numbers_of", "paired_row", "printed_notes"]
+__all__ = [
+    "clusters_of",
+    "correct_for_multiplicity",
+    "direction_of",
+    "numbers_of",
+    "paired_row",
+    "printed_notes",
+]
 
 _FARTHEST_FROM_PRINTED = 1e-6
 """Relative distance of a recomputed number from the printed one that rounding explains."""
 
 
 def paired_row(
-    baseline: MeasuredTask,
-    candidate: MeasuredTask,
+    sides: tuple[MeasuredTask, MeasuredTask],
     pair: PairedSamples,
-    metric: str,
-    estimate: PairedEstimate,
     values: MetricValues,
+    estimate: PairedEstimate,
+    *,
     rule: ClusterRule | None,
     noise: RerunNoise | None,
     higher_is_better: bool,
+    primary: bool,
 ) -> BenchmarkRow:
-    """Return the row of `metric`; not primary, and without q."""
-    effect, effect_name = _effect(estimate, values)
+    """Return the row of the metric of `values` for `sides`, (baseline, candidate); without q."""
+    task = sides[0]
+    baseline_se, candidate_se = (
+        side.printed.get(f"{values.metric}_stderr,{pair.filter}") for side in sides
+    )
     return BenchmarkRow(
-        task=baseline.task,
-        capability=baseline.capability,
-        metric=metric,
+        task=task.task,
+        capability=task.capability,
+        metric=values.metric,
         filter=pair.filter,
         higher_is_better=higher_is_better,
-        primary=False,
+        primary=primary,
         **numbers_of(estimate, higher_is_better),
         n_unmatched=pair.n_unmatched,
-        version=baseline.version,
-        num_fewshot=baseline.num_fewshot,
-        baseline_se_unpaired=baseline.printed.get(f"{metric}_stderr,{pair.filter}"),
-        candidate_se_unpaired=candidate.printed.get(f"{metric}_stderr,{pair.filter}"),
+        version=task.version,
+        num_fewshot=task.num_fewshot,
         prompts_differ=pair.n_prompts_differ > 0,
-        p_exact=estimate.p_exact,
-        cluster=rule.expression if rule is not None and estimate.n_clusters else None,
-        effect=effect,
-        effect_name=effect_name,
         samples_per_item=pair.samples_per_item,
-        n_replicates=noise.n_replicates if noise is not None else 0,
-        noise_flip_rate=noise.flip_rate if noise is not None else None,
-        noise_se=noise.se if noise is not None else None,
+        clusters=clusters_of(estimate, rule.expression if rule is not None else None),
+        effect=_effect(estimate, values),
+        noise=noise,
+        unpaired=UnpairedErrors(baseline_se, candidate_se, estimate.unpaired_se),
     )
 
 
 def numbers_of(estimate: PairedEstimate, higher_is_better: bool) -> dict[str, Any]:
-    """Return the fields of a row that its estimate gives, by name; without q."""
-    fixed, broken = estimate.fixed, estimate.broken
-    if not higher_is_better:
-        fixed, broken = broken, fixed
+    """Return the fields of a row that its estimate alone gives, by name; without q."""
+    counts = estimate.counts
+    if counts is not None and not higher_is_better:
+        counts = replace(counts, fixed=counts.broken, broken=counts.fixed)
     return {
         "n": estimate.n,
         "baseline": estimate.baseline,
@@ -74,18 +86,20 @@ def numbers_of(estimate: PairedEstimate, higher_is_better: bool) -> dict[str, An
         "se": estimate.se,
         "lower": estimate.lower,
         "upper": estimate.upper,
+        "df": estimate.df,
+        "interval_method": estimate.interval_method,
+        "method": estimate.method,
         "p": estimate.p_value,
+        "p_exact": estimate.p_exact,
         "q": None,
         "mde": mde(estimate.n, estimate.variance_of_one_item),
-        "fixed": fixed,
-        "broken": broken,
-        "method": estimate.method,
-        "both_right": estimate.both_right,
-        "both_wrong": estimate.both_wrong,
-        "n_clusters": estimate.n_clusters,
-        "df": estimate.df,
-        "unpaired_se": estimate.unpaired_se,
+        "counts": counts,
     }
+
+
+def clusters_of(estimate: PairedEstimate, key: str | None) -> ItemClusters | None:
+    """Return the clusters of the estimate; `key`: what makes items one cluster."""
+    return ItemClusters(estimate.n_clusters, key) if estimate.n_clusters else None
 
 
 def direction_of(task: MeasuredTask, metric: str, directions: Mapping[str, bool] | None) -> bool:
@@ -97,13 +111,11 @@ def direction_of(task: MeasuredTask, metric: str, directions: Mapping[str, bool]
     return metric not in LOWER_IS_BETTER if said is None else said
 
 
-def _effect(estimate: PairedEstimate, values: MetricValues) -> tuple[float | None, str]:
+def _effect(estimate: PairedEstimate, values: MetricValues) -> EffectSize | None:
     """Matched log odds ratio of a binary metric, else Cohen's dz; none for an aggregate."""
-    if estimate.fixed is not None and estimate.broken is not None:
-        ratio = matched_log_odds_ratio(estimate.fixed, estimate.broken)
-        return ratio.estimate, "log odds ratio"
-    size = values.cohens_dz() if values.per_item else None
-    return (None, "") if size is None else (size, "Cohen's dz")
+    if estimate.counts is not None:
+        return matched_log_odds_ratio(estimate.counts)
+    return cohens_dz(values.baseline, values.candidate) if values.per_item else None
 
 
 def printed_notes(
@@ -126,7 +138,7 @@ def printed_notes(
 def correct_for_multiplicity(
     rows: Iterable[BenchmarkRow], confidence: float = 0.95
 ) -> tuple[BenchmarkRow, ...]:
-    """Fill what depends on how many tasks there are: q and the simultaneous ends of primary rows.
+    """Fill what depends on the number of tasks: q and simultaneous interval of primary rows.
 
     q: Benjamini–Hochberg over the primary rows that have a p.  The simultaneous interval keeps the
     shape of the row's own and is widened by Bonferroni's ratio of critical values.
@@ -142,7 +154,9 @@ def correct_for_multiplicity(
             listed[i] = replace(
                 row,
                 q=q,
-                simultaneous_lower=row.delta + (row.lower - row.delta) * ratio,
-                simultaneous_upper=row.delta + (row.upper - row.delta) * ratio,
+                simultaneous=Interval(
+                    row.delta + (row.lower - row.delta) * ratio,
+                    row.delta + (row.upper - row.delta) * ratio,
+                ),
             )
     return tuple(listed)

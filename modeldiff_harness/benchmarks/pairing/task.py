@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from modeldiff_harness.artifacts import (
     AnswerFaults,
@@ -39,7 +39,7 @@ from modeldiff_harness.benchmarks.pairing.rows import direction_of, paired_row, 
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined
 
-__all__ = ["AggregationLookup", "PairedTask", "PairingOptions", "pair_task"]
+__all__ = ["PairedTask", "PairingOptions", "pair_task"]
 
 
 @dataclass(frozen=True)
@@ -97,59 +97,64 @@ def pair_task(
         allow_unmatched=options.allow_unmatched,
         average_repeats=options.average_repeats,
     )
-    rule = cluster_rule(task, baseline.cluster_field, options.clusters)
     available = [(metric, pair.filter) for pair in pairs for metric in pair.metrics]
     chosen = primary_metric(task, available, primary, baseline.primary_metrics)
+    rule = cluster_rule(task, baseline.cluster_field, options.clusters)
     rows, notes = [], _pair_notes(baseline, candidate, pairs)
-    head: tuple[PairedEstimate, MetricValues] | None = None
-    alignments = []
+    compared: dict[tuple[str, str], _Compared] = {}
     for pair in pairs:
         labels = cluster_labels(rule, pair.baseline) if rule is not None else None
-        n_left_out = 0
         for metric in pair.metrics:
-            is_primary = (metric, pair.filter) == chosen
-            where = f"{task}: {metric},{pair.filter}"
-            values = take_values(baseline, pair, metric, labels, aggregation)
-            found = _compared(values, options)
+            key, where = (metric, pair.filter), f"{task}: {metric},{pair.filter}"
+            found = _compare(take_values(baseline, pair, metric, labels, aggregation), options)
             if isinstance(found, Undetermined):
-                if is_primary:
+                if key == chosen:
                     raise RunError(f"{where} has no interval: {found.reason}.")
                 notes.append(f"{where} left out: {found.reason}")
                 continue
-            result, values = found
-            if is_primary:
-                head = result, values
-                n_left_out = values.n_left_out
-                _require_scored(task, pair, values, options)
-            noise, remark = noise_floor(task, pair.filter, metric, values, replicates)
-            notes += remark
-            higher = direction_of(baseline, metric, options.directions)
-            row = paired_row(baseline, candidate, pair, metric, result, values, rule, noise, higher)
-            rows.append(replace(row, primary=is_primary))
-            notes += printed_notes(baseline, candidate, row)
-        alignments.append(alignment_of(pair, n_left_out))
-    if head is None:
-        raise RunError(f"task {task!r} has no primary row.")
-    rows.sort(key=lambda row: not row.primary)
+            compared[key] = found
+            if key == chosen:
+                _require_scored(task, pair, found.values, options)
+            noise, remarks = noise_floor(task, pair.filter, metric, found.values, replicates)
+            row = paired_row(
+                (baseline, candidate),
+                pair,
+                found.values,
+                found.estimate,
+                rule=rule,
+                noise=noise,
+                higher_is_better=direction_of(baseline, metric, options.directions),
+                primary=key == chosen,
+            )
+            rows.append(row)
+            notes += [*remarks, *printed_notes(baseline, candidate, row)]
+    head = compared[chosen]
+    n_left_out = {chosen[1]: head.values.n_left_out}
     return PairedTask(
-        rows=tuple(rows),
-        primary=head[0],
-        values=head[1] if head[1].per_item else None,
-        rule=rule if head[1].clusters is not None else None,
+        rows=tuple(sorted(rows, key=lambda row: not row.primary)),
+        primary=head.estimate,
+        values=head.values if head.values.per_item else None,
+        rule=rule if head.values.clusters is not None else None,
         items=items_of(pairs, chosen),
-        alignments=tuple(alignments),
+        alignments=tuple(alignment_of(pair, n_left_out.get(pair.filter, 0)) for pair in pairs),
         faults=answer_faults_of(baseline, candidate, pairs),
         notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def _compared(
+@dataclass(frozen=True)
+class _Compared:
+    values: MetricValues
+    estimate: PairedEstimate
+
+
+def _compare(
     values: MetricValues | Undetermined, options: PairingOptions
-) -> tuple[PairedEstimate, MetricValues] | Undetermined:
+) -> _Compared | Undetermined:
     if isinstance(values, Undetermined):
         return values
-    result = values.compare(options.confidence, options.seed)
-    return result if isinstance(result, Undetermined) else (result, values)
+    estimate = values.compare(options.confidence, options.seed)
+    return estimate if isinstance(estimate, Undetermined) else _Compared(values, estimate)
 
 
 def _require_same_task(

@@ -23,7 +23,6 @@ __all__ = [
     "encode_counting",
     "latent_weights",
     "pre_activations",
-    "reconstruct",
     "side_by_side",
     "slices",
     "support_of",
@@ -174,15 +173,6 @@ def encode_counting(weights: InferenceWeights, acts: Sequence[Tensor]) -> tuple[
     return codes, sum(part.n_positive for part in parts)
 
 
-def reconstruct(
-    dictionary: TrainedDictionary | InferenceWeights, codes: Codes
-) -> tuple[Tensor, ...]:
-    """Return x̂^v = f W_dec^v + b^v, one (T, D_v) tensor a view, in normalised space."""
-    weights = _weights(dictionary, (codes.code_N,))
-    joined_TC = reference.decode(support_of(codes), weights.decoder_LC, weights.decoder_bias_C)
-    return slices(joined_TC, weights.widths)
-
-
 def decode_with_errors(
     weights: InferenceWeights, codes: Codes, acts: Sequence[Tensor]
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -192,7 +182,7 @@ def decode_with_errors(
     if acts_TC.device.type != "cpu":
         found_TC = reference.decode(support, weights.decoder_LC, weights.decoder_bias_C)
         return slices(found_TC, widths), slices(acts_TC - found_TC, widths)
-    from modeldiff_harness.latents.compiled import scoring as loops
+    from modeldiff_harness.latents.compiled import score_loops as loops
 
     found_TC, error_TC = torch.empty_like(acts_TC), torch.empty_like(acts_TC)
     arrays = [
@@ -253,7 +243,7 @@ def _scan_torch(weights: InferenceWeights, pre_TL: Tensor) -> _Active:
 
 
 def _scan_compiled(weights: InferenceWeights, pre_TL: Tensor) -> _Active:
-    from modeldiff_harness.latents.compiled import scoring as loops
+    from modeldiff_harness.latents.compiled import score_loops as loops
 
     pre, weight = pre_TL.numpy(), weights.weight_L.numpy()
     bound = pre.dtype.type(max(weights.threshold, 0.0))

@@ -23,9 +23,9 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.contracts import ActivationStream
 from modeldiff_harness.errors import RunError, UsageError
-from modeldiff_harness.latents.dictionaries.encode import InferenceWeights, encode
+from modeldiff_harness.latents.dictionaries.encode import InferenceWeights
 from modeldiff_harness.latents.dictionaries.interchange import PublicCrosscoder, raw_space
-from modeldiff_harness.latents.dictionaries.threshold import calibrate_threshold
+from modeldiff_harness.latents.dictionaries.threshold import calibrate_threshold, mean_active
 from modeldiff_harness.latents.harvest.renormalise import RenormalisedStream
 
 __all__ = ["adopt", "fit_to_stream", "load_imported", "save_imported"]
@@ -48,23 +48,7 @@ def adopt(
     `learner_config`: `scale` "measure", `threshold` "calibrate", k = 0 for the L0 of a ReLU
     crosscoder.  Raises UsageError when the number of models or the site does not fit.
     """
-    n_rows = len(public.decoders)
-    if len(models) != n_rows or len(set(models)) != len(models):
-        raise UsageError(
-            f"{public.source.name} is over {n_rows} models, got {', '.join(models)}.",
-            hint="Name each model once, in the order of the file's rows.",
-        )
-    named = public.site
-    if site is not None and named is not None and site != named:
-        raise UsageError(
-            f"{public.source.name} was made at {named}, not {site}.", hint=f"Give --site {named}."
-        )
-    where = site or named
-    if where is None:
-        raise UsageError(
-            f"{public.source.name} does not say at which site it was made.",
-            hint="Give --site resid_post.i, counted from 0.",
-        )
+    where = _checked_site(public, models, site)
     if threshold == "calibrate" and public.k is None:
         raise UsageError(
             "a ReLU crosscoder has no k to calibrate a threshold to.", hint="Use --threshold file."
@@ -97,6 +81,28 @@ def adopt(
     )
     config = dictionary.learner_config | {"arrays_sha256": _digest(dictionary)}
     return replace(dictionary, learner_config=config)
+
+
+def _checked_site(public: PublicCrosscoder, models: Sequence[str], site: str | None) -> str:
+    """Return the site to use; UsageError when it or the number of models does not fit."""
+    n_rows = len(public.decoders)
+    if len(models) != n_rows or len(set(models)) != len(models):
+        raise UsageError(
+            f"{public.source.name} is over {n_rows} models, got {', '.join(models)}.",
+            hint="Name each model once, in the order of the file's rows.",
+        )
+    named = public.site
+    if site is not None and named is not None and site != named:
+        raise UsageError(
+            f"{public.source.name} was made at {named}, not {site}.", hint=f"Give --site {named}."
+        )
+    where = site or named
+    if where is None:
+        raise UsageError(
+            f"{public.source.name} does not say at which site it was made.",
+            hint="Give --site resid_post.i, counted from 0.",
+        )
+    return where
 
 
 def save_imported(dictionary: TrainedDictionary, folder: Path) -> None:
@@ -147,9 +153,17 @@ def fit_to_stream(dictionary: TrainedDictionary, stream: ActivationStream) -> Tr
         config["scaling_factors"] = [1.0 / n.scale for n in normalisers]
     own = RenormalisedStream(stream, ordered.normalisers)
     if config.get("threshold") == "calibrate":
-        ordered = replace(ordered, threshold=_threshold(ordered, own))
+        threshold = calibrate_threshold(
+            InferenceWeights.of(ordered, dtype=torch.float64),
+            (tuple(a.double() for a in b.acts) for b in own.ordered(("calibrate",), 1024)),
+            k=ordered.k,
+            n_tokens=own.n_rows("calibrate"),
+        )
+        ordered = replace(ordered, threshold=threshold)
     if not ordered.k:
-        ordered = replace(ordered, k=max(1, round(_l0(ordered, own))))
+        batches = ([a.float() for a in b.acts] for b in own.ordered(("calibrate",), 1024))
+        l0 = mean_active(InferenceWeights.of(ordered), batches)
+        ordered = replace(ordered, k=max(1, round(l0)))
     return replace(ordered, learner_config=config)
 
 
@@ -195,26 +209,6 @@ def _mean_norm_scales(stream: ActivationStream) -> tuple[Normaliser, ...]:
         Normaliser(np.zeros(view.width), norm / n_tokens / view.width**0.5)
         for view, norm in zip(stream.views, total, strict=True)
     )
-
-
-def _threshold(dictionary: TrainedDictionary, stream: ActivationStream) -> float:
-    weights = InferenceWeights.of(dictionary, dtype=torch.float64)
-    return calibrate_threshold(
-        weights,
-        (tuple(a.double() for a in b.acts) for b in stream.ordered(("calibrate",), 1024)),
-        k=dictionary.k,
-        n_tokens=stream.n_rows("calibrate"),
-    )
-
-
-def _l0(dictionary: TrainedDictionary, stream: ActivationStream) -> float:
-    weights = InferenceWeights.of(dictionary)
-    n_firings = n_tokens = 0
-    for batch in stream.ordered(("calibrate",), 1024):
-        codes = encode(weights, [a.float() for a in batch.acts])
-        n_firings += int(codes.code_N.shape[0])
-        n_tokens += codes.n_tokens
-    return n_firings / max(n_tokens, 1)
 
 
 def _digest(dictionary: TrainedDictionary) -> str:

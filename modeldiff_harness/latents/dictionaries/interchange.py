@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modeldiff_harness.artifacts import Normaliser
+from modeldiff_harness.digests import file_digest
 from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.latents.dictionaries.interchange_files import (
     config_beside,
     read_tensors,
-    sha256_of,
     weights_file,
 )
 
@@ -143,7 +143,7 @@ def _crosscoder_learning(
     return PublicCrosscoder(
         layout="crosscoder_learning",
         source=file,
-        sha256=sha256_of(file),
+        sha256=file_digest(file),
         encoders=tuple(np.ascontiguousarray(e) for e in encoder_MDL),
         encoder_bias_L=tensors["encoder.bias"],
         decoders=tuple(np.ascontiguousarray(d) for d in decoder_MLD),
@@ -178,7 +178,7 @@ def _ckkissane(
     return PublicCrosscoder(
         layout="ckkissane",
         source=file,
-        sha256=sha256_of(file),
+        sha256=file_digest(file),
         encoders=tuple(np.ascontiguousarray(e) for e in tensors["W_enc"]),
         encoder_bias_L=tensors["b_enc"],
         decoders=tuple(np.ascontiguousarray(d) for d in tensors["W_dec"].transpose(1, 0, 2)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from modeldiff_harness.errors import UsageError
 
-__all__ = ["config_beside", "read_tensors", "sha256_of", "weights_file"]
+__all__ = ["config_beside", "read_tensors", "weights_file"]
 
 _GUIDE = "docs/how-to/use-public-crosscoders.md"
 _MOST_CONFIG_BYTES = 2**20
@@ -98,9 +97,3 @@ def read_tensors(file: Path) -> dict[str, NDArray[Any]]:
         text = " ".join(str(error).split())
         raise UsageError(f"{file.name} is not a readable safetensors file: {text}.") from error
     return found
-
-
-def sha256_of(file: Path) -> str:
-    """Return the digest of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

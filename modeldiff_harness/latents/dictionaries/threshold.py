@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from modeldiff_harness.latents.dictionaries.encode import InferenceWeights, pre_activations
+from modeldiff_harness.latents.dictionaries.encode import InferenceWeights, encode, pre_activations
 
-__all__ = ["calibrate_threshold"]
+__all__ = ["calibrate_threshold", "mean_active"]
 
 
 def calibrate_threshold(
@@ -38,3 +38,13 @@ def calibrate_threshold(
         return 0.0
     top_N = torch.topk(pool_N, wanted + 1).values
     return float((top_N[wanted - 1] + top_N[wanted]) / 2)
+
+
+def mean_active(weights: InferenceWeights, batches: Iterable[Sequence[Tensor]]) -> float:
+    """Return the mean L0 under θ over the tokens of `batches`; 0 without a token."""
+    n_active, seen = 0, 0
+    for acts in batches:
+        codes = encode(weights, acts)
+        n_active += int(codes.code_N.shape[0])
+        seen += codes.n_tokens
+    return n_active / max(seen, 1)

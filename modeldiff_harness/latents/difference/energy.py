@@ -92,7 +92,14 @@ class _Sums:
         return EnergyRow(
             capability,
             author,
-            Estimate(_steady(estimate), _steady(lower), _steady(upper), _steady(se)),
+            Estimate(
+                _steady(estimate),
+                _steady(lower),
+                _steady(upper),
+                _steady(se),
+                df=float(found.n_blocks - 1),
+                method="t",
+            ),
             n_tokens=int(self.tokens_N[chosen_N].sum()),
             n_prompts=len(prompts),
         )

@@ -169,13 +169,29 @@ class Decoded:
 
 @dataclass(frozen=True)
 class ExtraRows:
-    """Gradient rows of some latents that come on top of the main loss's (the auxiliary term)."""
+    """Gradient rows of some latents that come on top of the squared error's."""
 
     latent_A: Tensor
     """int64, ascending."""
     encoder_AC: Tensor
     encoder_bias_A: Tensor
     decoder_AC: Tensor
+
+    def plus(self, other: ExtraRows) -> ExtraRows:
+        """Return the sums of both, a row for every latent of either."""
+        both = torch.cat([self.latent_A, other.latent_A])
+        latent_A, place = torch.unique(both, sorted=True, return_inverse=True)
+
+        def added(ours: Tensor, theirs: Tensor) -> Tensor:
+            rows = torch.cat([ours, theirs])
+            return rows.new_zeros(latent_A.shape[0], *rows.shape[1:]).index_add_(0, place, rows)
+
+        return ExtraRows(
+            latent_A,
+            added(self.encoder_AC, other.encoder_AC),
+            added(self.encoder_bias_A, other.encoder_bias_A),
+            added(self.decoder_AC, other.decoder_AC),
+        )
 
 
 class StepKernels(Protocol):

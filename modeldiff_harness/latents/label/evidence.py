@@ -16,7 +16,7 @@ from modeldiff_harness.artifacts import (
     TokenWindow,
 )
 from modeldiff_harness.errors import RunError
-from modeldiff_harness.latents.label.activity import capability_counts, leading_author
+from modeldiff_harness.latents.label.capability_counts import capability_counts, leading_author
 
 __all__ = ["Decode", "build_evidence"]
 
@@ -40,7 +40,7 @@ def build_evidence(
 
     Nothing in it tells which model a latent came from: authors that are models are shown as
     "model".  `active_prompts_C` and `n_prompts_C` count prompts in the words of one author (see
-    `activity`).  `token_lift` holds up to 12 tokens with at least 2 % of the mass in the
+    `capability_counts`).  `token_lift` holds up to 12 tokens with at least 2 % of the mass in the
     windows: log-odds of that share against the token's share of the score split, half a token
     added.
 
@@ -50,8 +50,8 @@ def build_evidence(
     rows_of = _rows_by_latent(examples)
     for latent in latents:
         rows = rows_of.get(latent, np.empty(0, dtype=np.int64))
-        author = leading_author(scores.activity, latent)
-        counts = capability_counts(scores.activity, latent, "score", author)
+        author = leading_author(scores.firing_counts, latent)
+        counts = capability_counts(scores.firing_counts, latent, "score", author)
         yield LatentEvidence(
             dictionary_id=scores.dictionary_id,
             latent=latent,

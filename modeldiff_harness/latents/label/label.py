@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.contracts import Labeler, Runtime
 from modeldiff_harness.errors import RunError
-from modeldiff_harness.latents.label.activity import capability_counts, leading_author
+from modeldiff_harness.latents.label.capability_counts import capability_counts, leading_author
 from modeldiff_harness.latents.label.evidence import Decode, build_evidence
 from modeldiff_harness.stats.auroc import auroc_of_levels
 from modeldiff_harness.taxonomy import load_taxonomy
@@ -28,6 +28,8 @@ __all__ = ["choose_latents", "confirm_label", "label"]
 
 _SPECIFIC = tuple(OWNERS.index(owner) for owner in ("baseline", "candidate", "base"))
 _SHARED = OWNERS.index("shared")
+_LEAST_TEST_PROMPTS = 3
+"""Held-out prompts of the labelled capability, and of others, below which nothing is tested."""
 
 
 def label(
@@ -38,13 +40,11 @@ def label(
     labeler: Labeler,
     decode: Decode,
     *,
-    rules: Sequence[str] | None = None,
     n_decoys: int = 32,
     seed: int = 0,
-    min_test_prompts: int = 3,
     runtime: Runtime,
 ) -> LatentLabels:
-    """Label the latents that are specific under any of `rules` (default: all), and shared decoys.
+    """Label the latents that are specific under any rule, and shared decoys.
 
     The labeler gets both kinds shuffled together and never learns an owner.  Every label is then
     tested on the label-test split (`confirm_label`).  It is confirmed when the 95 % interval of its
@@ -54,7 +54,7 @@ def label(
     Raises RunError when the labeler answers for a latent it was not asked about, twice for one, or
     with a capability that the taxonomy does not know.
     """
-    latents = choose_latents(owners, rules=rules, n_decoys=n_decoys, seed=seed)
+    latents = choose_latents(owners, n_decoys=n_decoys, seed=seed)
     proposals: dict[int, LatentLabel] = {}
     title = f"label {scores.dictionary_id}"
     with runtime.progress.task(title, len(latents), unit="latent") as task:
@@ -65,21 +65,18 @@ def label(
     labels = []
     for latent in sorted(latents):
         answer = proposals.get(latent) or _unanswered(owners, latent, labeler.name)
-        labels.append(confirm_label(answer, scores, min_test_prompts=min_test_prompts))
+        labels.append(confirm_label(answer, scores))
     return LatentLabels(owners.dictionary_id, labeler.name, tuple(labels))
 
 
-def choose_latents(
-    owners: LatentOwners, *, rules: Sequence[str] | None, n_decoys: int, seed: int
-) -> list[int]:
+def choose_latents(owners: LatentOwners, *, n_decoys: int, seed: int) -> list[int]:
     """Return specific latents and shared decoys in one shuffled order; roles have no influence.
 
     Decoys are shared under one of the rules and specific under none.
     """
-    used = [rule for rule in owners.rules if rules is None or rule.rule in rules]
     specific_L = np.zeros(len(owners.defined_L), dtype=bool)
     shared_L = specific_L.copy()
-    for rule in used:
+    for rule in owners.rules:
         specific_L |= np.isin(rule.owner_L, _SPECIFIC)
         shared_L |= rule.owner_L == _SHARED
     rng = np.random.default_rng(seed)
@@ -89,9 +86,7 @@ def choose_latents(
     return [int(latent) for latent in rng.permutation(chosen)]
 
 
-def confirm_label(
-    proposal: LatentLabel, scores: LatentScores, *, min_test_prompts: int = 3
-) -> LatentLabel:
+def confirm_label(proposal: LatentLabel, scores: LatentScores) -> LatentLabel:
     """Return the label with its score on the label-test split, or uninterpretable.
 
     Question: does the latent's mean activation over a prompt's document tell prompts of the
@@ -101,11 +96,11 @@ def confirm_label(
     """
     if proposal.capability is None:
         return replace(proposal, test_score=None, n_test_prompts=0)
-    author = leading_author(scores.activity, proposal.latent)
-    counts = capability_counts(scores.activity, proposal.latent, "label_test", author)
+    author = leading_author(scores.firing_counts, proposal.latent)
+    counts = capability_counts(scores.firing_counts, proposal.latent, "label_test", author)
     is_own_C = np.array([c == proposal.capability for c in counts.capabilities], dtype=bool)
     n_own, n_rest = (int(counts.n_prompts_C[mask].sum()) for mask in (is_own_C, ~is_own_C))
-    if min(n_own, n_rest) < min_test_prompts:
+    if min(n_own, n_rest) < _LEAST_TEST_PROMPTS:
         return replace(
             proposal,
             capability=None,

@@ -19,7 +19,7 @@ def document_firings(
 
     Tokens of a document must stand together; raises ValueError when they do not.
     """
-    from modeldiff_harness.latents.compiled import examples as loops
+    from modeldiff_harness.latents.compiled import example_loops as loops
 
     if document_T.shape[0] and (np.diff(document_T) < 0).any():
         raise ValueError("tokens are not in corpus order")

@@ -101,7 +101,7 @@ class ExampleCollector:
 
     def update(self, context: ScoreContext) -> None:
         """Add one batch of the score split."""
-        from modeldiff_harness.latents.compiled import examples as loops
+        from modeldiff_harness.latents.compiled import example_loops as loops
 
         found, corpus = context.by_document, self._corpus
         given = (
@@ -169,7 +169,7 @@ class ExampleCollector:
 
     def _chosen(self) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
         """Return (latents, slots) of the windows chosen from the top and from the sample."""
-        from modeldiff_harness.latents.compiled import examples as loops
+        from modeldiff_harness.latents.compiled import example_loops as loops
 
         settings, n, top, sample = self._settings, self._n_latents, self._top, self._sample
         counts = np.zeros(n, np.int64), np.zeros(n, np.int64)

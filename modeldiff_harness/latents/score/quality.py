@@ -110,7 +110,7 @@ class _Spans:
 
     def add(self, acts_TC: NDArray[Any], error_TC: NDArray[Any]) -> None:
         """Add a batch.  Ranges are summed apart and added in order, however many threads run."""
-        from modeldiff_harness.latents.compiled import scoring as loops
+        from modeldiff_harness.latents.compiled import score_loops as loops
 
         n_tokens = acts_TC.shape[0]
         parts = {

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from modeldiff_harness.artifacts import (
+    ColumnOwner,
     LatentScores,
     ScoreColumn,
     ScorePass,
@@ -31,17 +34,18 @@ from modeldiff_harness.latents.dictionaries.encode import (
     side_by_side,
     slices,
 )
+from modeldiff_harness.latents.harvest.batches import joined, part_of
 from modeldiff_harness.latents.harvest.prompts import prompt_of_documents
 from modeldiff_harness.latents.harvest.renormalise import in_space_of
 from modeldiff_harness.latents.score.document_firings import document_firings
 from modeldiff_harness.latents.score.examples import ExampleCollector, ExampleSettings
-from modeldiff_harness.latents.score.group_activity import ActivityCounter
+from modeldiff_harness.latents.score.firing_counts import FiringCounter
 from modeldiff_harness.latents.score.quality import QualityCounter
 
 __all__ = ["SCORED_SPLITS", "jackknife_blocks", "score", "whole_documents"]
 
 SCORED_SPLITS = ("score", "label_test")
-"""Quality numbers and examples come from the first; both enter the group activity."""
+"""Quality numbers and examples come from the first; both enter the firing counts."""
 
 
 def score(
@@ -49,6 +53,7 @@ def score(
     stream: ActivationStream,
     scorers: Sequence[LatentScorer],
     *,
+    owners: Sequence[ColumnOwner] = (),
     n_blocks: int = 20,
     examples: ExampleSettings | None = None,
     runtime: Runtime,
@@ -56,17 +61,19 @@ def score(
     """Score every latent of `dictionary` on held-out tokens; sums, no thresholds.
 
     The context of a batch (codes under θ, reconstructions, errors) is computed once and shared.
-    `n_blocks` blocks of prompts carry the jackknife intervals.  Raises UsageError when the stream
-    is not the dictionary's or the score split is empty, RunError when two scorers make a column
-    of one name or a scorer breaks the contract of `ScoreColumn`.
+    Every split that a scorer reads is summed by an accumulator of its own; `merge` adds them up.
+    `owners` says whose the scorers are, one each, and is written on their columns.  `n_blocks`
+    blocks of prompts carry the jackknife intervals.
+
+    Raises UsageError when the stream is not the dictionary's or the score split is empty, RunError
+    when two scorers make a column of one name or a scorer breaks the contract of `ScoreColumn`.
     """
     _check_stream(dictionary, stream)
     stream = in_space_of(dictionary, stream)  # an imported one brings its own normalisers
     corpus = stream.corpus
-    for scorer in scorers:
-        scorer.start(dictionary, corpus)
+    parts = [_start(scorer, dictionary, corpus) for scorer in scorers]
     quality = QualityCounter(dictionary)
-    activity = ActivityCounter(corpus, dictionary.n_latents, SCORED_SPLITS, dictionary.threshold)
+    firings = FiringCounter(corpus, dictionary.n_latents, SCORED_SPLITS, dictionary.threshold)
     collector = ExampleCollector(
         corpus, dictionary.n_latents, dictionary.dictionary_id, examples or ExampleSettings()
     )
@@ -74,24 +81,48 @@ def score(
     title = f"score {dictionary.dictionary_id}"
     with runtime.progress.task(title, total, unit="tok") as task:
         for context, n_positive in _contexts(dictionary, stream, n_blocks, runtime):
-            for scorer in scorers:
-                if context.split in scorer.splits:
-                    scorer.update(context)
-            activity.update(context)
+            for part in parts:
+                if context.split in part:
+                    part[context.split].update(context)
+            firings.update(context)
             if context.split == "score":
                 quality.update(context, n_positive)
                 collector.update(context)
             task.advance(context.codes.n_tokens)
-    columns = [column for scorer in scorers for column in scorer.finish()]
+    whose: Sequence[ColumnOwner | None] = owners or [None] * len(scorers)
+    columns = [
+        replace(column, owner=owner)
+        for scorer, part, owner in zip(scorers, parts, whose, strict=True)
+        for column in _finish(scorer, part)
+    ]
     _check_columns(columns, dictionary.n_latents)
     scores = LatentScores(
         dictionary_id=dictionary.dictionary_id,
         models=dictionary.models,
         columns=tuple(columns),
         quality=quality.finish(),
-        activity=activity.finish(),
+        firing_counts=firings.finish(),
     )
     return ScorePass(scores, collector.finish())
+
+
+def _start(
+    scorer: LatentScorer, dictionary: TrainedDictionary, corpus: TokenisedCorpus
+) -> dict[str, LatentScorer]:
+    """Start `scorer`; return an accumulator for each scored split that it reads, itself first."""
+    splits = [split for split in SCORED_SPLITS if split in scorer.splits]
+    parts = [scorer, *(copy.deepcopy(scorer) for _ in splits[1:])]
+    for part in parts:
+        part.start(dictionary, corpus)
+    # a scorer that reads no split has started all the same
+    return dict(zip(splits, parts, strict=False))
+
+
+def _finish(scorer: LatentScorer, parts: Mapping[str, LatentScorer]) -> Sequence[ScoreColumn]:
+    for part in parts.values():
+        if part is not scorer:
+            scorer.merge(part)
+    return scorer.finish()
 
 
 def jackknife_blocks(corpus: TokenisedCorpus, n_blocks: int) -> NDArray[np.int64]:
@@ -114,33 +145,13 @@ def whole_documents(batches: Iterable[ActivationBatch]) -> Iterator[ActivationBa
         last = int(batch.document_T[-1])
         cut = int(np.searchsorted(batch.document_T, last))
         if held and int(held[0].document_T[0]) != last:
-            yield _joined([*held, _part(batch, slice(0, cut))])
+            yield joined([*held, part_of(batch, slice(0, cut))])
             held = []
         elif cut:
-            yield _part(batch, slice(0, cut))
-        held.append(_part(batch, slice(cut, None)))
+            yield part_of(batch, slice(0, cut))
+        held.append(part_of(batch, slice(cut, None)))
     if held:
-        yield _joined(held)
-
-
-def _part(batch: ActivationBatch, where: slice) -> ActivationBatch:
-    return ActivationBatch(
-        batch.views,
-        tuple(x_TD[where] for x_TD in batch.acts),
-        batch.rows_T[where],
-        batch.document_T[where],
-    )
-
-
-def _joined(parts: list[ActivationBatch]) -> ActivationBatch:
-    if len(parts) == 1:
-        return parts[0]
-    return ActivationBatch(
-        parts[0].views,
-        tuple(torch.cat(views) for views in zip(*(part.acts for part in parts), strict=True)),
-        np.concatenate([part.rows_T for part in parts]),
-        np.concatenate([part.document_T for part in parts]),
-    )
+        yield joined(held)
 
 
 def _contexts(

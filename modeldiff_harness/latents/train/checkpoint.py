@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
+from modeldiff_harness.digests import file_digest
 from modeldiff_harness.errors import RunError
 
 __all__ = ["Checkpoint", "Checkpoints"]
@@ -89,7 +90,7 @@ class Checkpoints:
                 )
             self._refuse_backend(document.get("backend", "reference"))
             tensors = manifest.with_suffix(".safetensors")
-            if tensors.exists() and _sha256(tensors) == document["sha256"]:
+            if tensors.exists() and file_digest(tensors) == document["sha256"]:
                 return Checkpoint(document["step"], load_file(tensors), document["state"])
         return None
 
@@ -119,13 +120,8 @@ class Checkpoints:
 
 def _publish(beside: Path, final: Path) -> str:
     """Flush `beside` to disk, rename it to `final`, return its sha256."""
-    digest = _sha256(beside)
+    digest = file_digest(beside)
     with beside.open("rb") as file:
         os.fsync(file.fileno())
     beside.replace(final)
     return digest
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

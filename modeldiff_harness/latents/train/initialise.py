@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from modeldiff_harness.latents.train.crosscoder import Parameters
+from modeldiff_harness.latents.kernels import Parameters
 
 __all__ = ["geometric_median", "initial_parameters"]
 
@@ -18,21 +18,22 @@ def initial_parameters(
     first_batch: Sequence[Tensor],
     *,
     seed: Sequence[int],
-    device: str = "cpu",
+    norm: float = 1.0,
 ) -> Parameters:
     """Return the starting point: models alike, decoder tied, bias at the data's centre.
 
-    One Kaiming-uniform draw serves every view of a width, its columns scaled to norm 1; the
+    One Kaiming-uniform draw serves every view of a width, each latent scaled to `norm`; the
     decoder starts as the encoder's transpose; biases are 0 but for the decoder's, which is the
-    geometric median of `first_batch` (one (T, D_v) tensor a view).  The dtype is the batch's.
+    geometric median of `first_batch` (one (T, D_v) tensor a view).  Dtype and device are the
+    batch's.
     """
-    dtype = first_batch[0].dtype
-    draws = {width: _unit_draw(width, n_latents, seed) for width in set(widths)}
-    encoder_LC = torch.cat([draws[width] for width in widths], dim=1).to(device, dtype)
-    bias_C = torch.cat([geometric_median(acts_TD) for acts_TD in first_batch]).to(device, dtype)
+    like = first_batch[0]
+    draws = {width: _unit_draw(width, n_latents, seed) * norm for width in set(widths)}
+    encoder_LC = torch.cat([draws[width] for width in widths], dim=1).to(like)
+    bias_C = torch.cat([geometric_median(acts_TD) for acts_TD in first_batch]).to(like)
     return Parameters(
         encoder_LC=encoder_LC,
-        encoder_bias_L=torch.zeros(n_latents, dtype=dtype, device=device),
+        encoder_bias_L=torch.zeros(n_latents, dtype=like.dtype, device=like.device),
         decoder_LC=encoder_LC.clone(),
         decoder_bias_C=bias_C,
     )

@@ -16,7 +16,7 @@ class LearnerUse(Built):
 
     def recipe(self) -> Any:
         """Return provenance with the learner's fingerprint, or its configuration without one."""
-        fingerprint = getattr(self.choice.build(), "fingerprint", lambda: None)()
+        fingerprint = self.choice.build().fingerprint()
         if fingerprint is None:
             return self.choice.recipe()
         return {**self.choice.registered.recipe(), "content": fingerprint}

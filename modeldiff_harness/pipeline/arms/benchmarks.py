@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from modeldiff_harness.artifacts import BenchmarkResults, TaskFailure
-from modeldiff_harness.benchmarks.bench import bench_task, keep_failure, pair_runs
+from modeldiff_harness.benchmarks.bench import bench_task, keep_failure
 from modeldiff_harness.benchmarks.pairing.cluster_keys import check_expression
+from modeldiff_harness.benchmarks.pairing.runs import pair_runs
 from modeldiff_harness.benchmarks.pairing.task import PairingOptions
 from modeldiff_harness.benchmarks.records import BenchSettings, BenchTask, TaskRun
 from modeldiff_harness.benchmarks.rerun import bench_again

@@ -67,7 +67,9 @@ def _benchmarks(found: BenchmarkResults | NotMeasured) -> BenchmarksReport:
 def _flipped(found: BenchmarkResults) -> tuple[BenchmarkItem, ...]:
     """Return a few fixed and a few broken items of every task with a binary metric."""
     better = {(r.task, r.metric, r.filter): r.higher_is_better for r in found.rows if r.primary}
-    binary = {(r.task, r.metric, r.filter) for r in found.rows if r.primary and r.fixed is not None}
+    binary = {
+        (r.task, r.metric, r.filter) for r in found.rows if r.primary and r.counts is not None
+    }
     shown: dict[tuple[str, bool], int] = {}
     kept = []
     for item in found.items:

@@ -72,8 +72,8 @@ def _losses_and_gains(section: BenchmarksReport) -> tuple[str, ...]:
 
 def _change(row: BenchmarkRow, n_rows: int) -> _Change:
     """Return the row's simultaneous interval; of rows without one the widened 95 % interval."""
-    if row.simultaneous_lower is not None and row.simultaneous_upper is not None:
-        return _Change(row, row.simultaneous_lower, row.simultaneous_upper)
+    if row.simultaneous is not None:
+        return _Change(row, row.simultaneous.lower, row.simultaneous.upper)
     normal = NormalDist()
     widened = normal.inv_cdf(1 - 0.05 / (2 * n_rows)) / normal.inv_cdf(0.975)
     ends = (row.delta + (end - row.delta) * widened for end in (row.lower, row.upper))

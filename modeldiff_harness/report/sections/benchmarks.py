@@ -111,7 +111,8 @@ def _text(section: BenchmarksReport) -> tuple[str, ...]:
 
 
 def _cells(row: BenchmarkRow) -> tuple[str, ...]:
-    flipped = ABSENT if row.fixed is None else f"{row.fixed:,} / {row.broken or 0:,}"
+    counts = row.counts
+    flipped = ABSENT if counts is None else f"{counts.fixed:,} / {counts.broken:,}"
     return (
         row.task + ("" if row.higher_is_better else " ↓"),
         signed(row.delta),
@@ -128,6 +129,7 @@ def _cells(row: BenchmarkRow) -> tuple[str, ...]:
 
 
 def _details(row: BenchmarkRow) -> tuple[str, ...]:
+    counts, together, clusters = row.counts, row.simultaneous, row.clusters
     return (
         row.task,
         _metric(row),
@@ -136,15 +138,13 @@ def _details(row: BenchmarkRow) -> tuple[str, ...]:
         probability(row.p),
         probability(row.p_exact),
         probability(row.q),
-        ABSENT if row.both_right is None else f"{row.both_right:,} / {row.both_wrong or 0:,}",
+        ABSENT if counts is None else f"{counts.both_right:,} / {counts.both_wrong:,}",
         number(row.se, 4),
-        ABSENT
-        if row.simultaneous_lower is None or row.simultaneous_upper is None
-        else interval(row.simultaneous_lower, row.simultaneous_upper, 4),
-        ABSENT if row.effect is None else f"{signed(row.effect)} {row.effect_name}",
-        ABSENT if row.n_clusters is None else f"{row.n_clusters:,} by {row.cluster or 'item'}",
-        number(row.baseline_se_unpaired, 4),
-        number(row.candidate_se_unpaired, 4),
+        ABSENT if together is None else interval(together.lower, together.upper, 4),
+        ABSENT if row.effect is None else f"{signed(row.effect.size)} {row.effect.name}",
+        ABSENT if clusters is None else f"{clusters.n:,} by {clusters.key or 'item'}",
+        number(row.unpaired.baseline, 4),
+        number(row.unpaired.candidate, 4),
         f"{row.n_unmatched:,}",
         ABSENT if row.num_fewshot is None else str(row.num_fewshot),
         row.version,
@@ -154,7 +154,7 @@ def _details(row: BenchmarkRow) -> tuple[str, ...]:
 
 def _noise(section: BenchmarksReport) -> list[ReportTable]:
     """Beside every delta what two runs of the baseline alone differ by."""
-    rows = [row for row in section.rows if row.n_replicates]
+    rows = [(row, row.noise) for row in section.rows if row.noise is not None]
     if not rows:
         return []
     cells = tuple(
@@ -163,11 +163,11 @@ def _noise(section: BenchmarksReport) -> list[ReportTable]:
             _metric(row),
             signed(row.delta, 4),
             number(row.se, 4),
-            number(row.noise_se, 4),
-            ABSENT if row.noise_flip_rate is None else f"{100 * row.noise_flip_rate:.1f} %",
-            str(row.n_replicates),
+            number(noise.se, 4),
+            ABSENT if noise.flip_rate is None else f"{100 * noise.flip_rate:.1f} %",
+            str(noise.n_replicates),
         )
-        for row in rows
+        for row, noise in rows
     )
     columns = ("task", "metric", "Δ", "paired se", "noise se", "items that flip", "reruns")
     note = (

@@ -17,7 +17,11 @@ from modeldiff_harness.builtin.imported_dictionary import create
 from modeldiff_harness.builtin.scorer_delta_norm import DeltaNorm
 from modeldiff_harness.contracts import ActivationBatch, Runtime
 from modeldiff_harness.errors import RunError, UsageError
-from modeldiff_harness.latents.dictionaries.encode import encode, reconstruct
+from modeldiff_harness.latents.dictionaries.encode import (
+    InferenceWeights,
+    decode_with_errors,
+    encode,
+)
 from modeldiff_harness.latents.dictionaries.imported import (
     adopt,
     fit_to_stream,
@@ -145,13 +149,17 @@ def as_published(
     (batch,), (own,) = theirs, ours.ordered(("score",), 10**6)
     acts_BMD = raw_acts(stream, batch, order)
     expected_BL = doubles.codes(acts_BMD, dictionary.threshold)
-    codes = encode(dictionary, [a.double() for a in own.acts])
+    acts, weights = (
+        [a.double() for a in own.acts],
+        InferenceWeights.of(dictionary, dtype=torch.float64),
+    )
+    codes = encode(weights, acts)
     found_BL = torch.zeros_like(expected_BL)
     found_BL[codes.token_N, codes.latent_N] = codes.code_N
     assert 0 < codes.code_N.shape[0] < found_BL.numel()
     torch.testing.assert_close(found_BL, expected_BL, atol=2e-5, rtol=1e-5)
     expected_BMD = doubles.decoded(expected_BL)
-    for v, part in enumerate(reconstruct(dictionary, codes)):
+    for v, part in enumerate(decode_with_errors(weights, codes, acts)[0]):
         n = dictionary.normalisers[v]
         raw = part * n.scale + torch.from_numpy(n.mean_D)
         row = order.index(dictionary.views[v].model)

@@ -15,7 +15,11 @@ from modeldiff_harness.artifacts import TrainedDictionary, View
 from modeldiff_harness.builtin.batchtopk import batchtopk
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.latents.dictionaries.encode import encode, reconstruct
+from modeldiff_harness.latents.dictionaries.encode import (
+    InferenceWeights,
+    decode_with_errors,
+    encode,
+)
 from modeldiff_harness.latents.dictionaries.imported import adopt, fit_to_stream
 from modeldiff_harness.latents.dictionaries.interchange import read_public
 from modeldiff_harness.latents.dictionaries.interchange_export import export_dictionary
@@ -80,7 +84,8 @@ def test_the_stacked_sae_encodes_raw_activations_as_the_dictionary_does(
     assert (expected_TL > 0).sum() > 100
     torch.testing.assert_close(codes_TL, expected_TL, atol=1e-5, rtol=1e-5)
     decoded_TC = codes_TL @ weights["W_dec"] + weights["b_dec"]
-    ours = reconstruct(dictionary, encode(dictionary, acts))
+    inference = InferenceWeights.of(dictionary, dtype=acts[0].dtype)
+    ours, _ = decode_with_errors(inference, encode(inference, acts), acts)
     expected_TC = torch.cat(
         [
             part * n.scale + torch.from_numpy(n.mean_D)

@@ -8,8 +8,7 @@ import torch
 pytest.importorskip("triton", reason="the extra `triton` is not installed")
 
 from modeldiff_harness.latents.kernels import Parameters, triton_cuda
-from modeldiff_harness.latents.train.crosscoder import Objective
-from modeldiff_harness.latents.train.step import CrosscoderStep
+from modeldiff_harness.latents.train.optimiser import Optimiser
 from modeldiff_harness.testing import kernels as checks
 
 pytestmark = [
@@ -112,7 +111,7 @@ def test_training_follows_the_loss_of_plain_torch(models: int, low_precision: bo
     )
 
 
-def _paper_step() -> tuple[CrosscoderStep, torch.Tensor]:
+def _paper_step() -> tuple[Optimiser, torch.Tensor]:
     columns, n_latents = 2 * 3_584, 114_688
     generator = torch.Generator("cuda").manual_seed(0)
     acts_TC = torch.randn(2_048, columns, generator=generator, device="cuda")
@@ -120,8 +119,8 @@ def _paper_step() -> tuple[CrosscoderStep, torch.Tensor]:
     encoder_LC /= torch.linalg.vector_norm(encoder_LC, dim=1, keepdim=True)
     zeros = [torch.zeros(n, device="cuda") for n in (n_latents, columns)]
     parameters = Parameters(encoder_LC, zeros[0], encoder_LC.clone(), zeros[1])
-    objective = Objective((3_584, 3_584))
-    return CrosscoderStep(objective, parameters, triton_cuda, low_precision=True), acts_TC
+    views = checks.views_of((3_584, 3_584))
+    return Optimiser(views, parameters, triton_cuda, low_precision=True), acts_TC
 
 
 @pytest.mark.slow
@@ -133,7 +132,7 @@ def test_the_papers_shape_fits_in_80_gb_and_repeats_bit_by_bit() -> None:
         torch.cuda.reset_peak_memory_stats()
         step, acts_TC = _paper_step()
         for _ in range(3):
-            found = step.evaluate(acts_TC, n_keep=100 * 2_048)
+            found = checks.top_k_loss(step, acts_TC, 100 * 2_048)
             assert found.support.code_N.shape[0] == 100 * 2_048
             step.apply(found, acts_TC, learning_rate=1e-4, clip_norm=1.0)
         results.append((found.terms.recon, step.parameters.decoder_LC[::997].cpu()))

@@ -24,10 +24,10 @@ from modeldiff_harness.builtin.labeler_enrichment import create as enrichment
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.latents.classify.classify import classify
-from modeldiff_harness.latents.label.activity import capability_counts, leading_author
+from modeldiff_harness.latents.label.capability_counts import capability_counts, leading_author
 from modeldiff_harness.latents.label.evidence import build_evidence
 from modeldiff_harness.latents.label.label import choose_latents, confirm_label, label
-from modeldiff_harness.testing.latents import Group, planted_activity, planted_scores
+from modeldiff_harness.testing.latents import Group, planted_firing_counts, planted_scores
 
 AB = ("a", "b")
 WORDS = ["the", "Hola", "no", "{", "sure"]
@@ -98,7 +98,7 @@ def owners_of(scores: LatentScores) -> LatentOwners:
     return classify(scores, {"a": "baseline", "b": "candidate"}, runtime=Runtime())
 
 
-# ── activity ─────────────────────────────────────────────────────────────────────────────────
+# ── firings ─────────────────────────────────────────────────────────────────────────────────
 
 
 def test_prompts_are_counted_in_one_authors_words_and_mass_over_all() -> None:
@@ -110,10 +110,10 @@ def test_prompts_are_counted_in_one_authors_words_and_mass_over_all() -> None:
         Group("score", "", "web", 50, [40], mass_L=[99.0]),
         Group("score", "refusal", "own", 30, [30], mass_L=[50.0]),
     ]
-    activity = planted_activity(groups, 1)
+    firings = planted_firing_counts(groups, 1)
     # "own" and "web" have most mass, but fewer than two capabilities: nothing can be enriched.
-    assert leading_author(activity, 0) == "simpo"
-    counts = capability_counts(activity, 0, "score", "simpo")
+    assert leading_author(firings, 0) == "simpo"
+    counts = capability_counts(firings, 0, "score", "simpo")
     assert counts.capabilities == ("multilingual", "refusal")
     assert counts.active_prompts_C.tolist() == [3, 9]
     assert counts.n_prompts_C.tolist() == [20, 10]
@@ -311,8 +311,7 @@ def test_the_choice_depends_on_the_seed_and_not_on_the_roles() -> None:
     plain = owners_of(scores)
     swapped = classify(scores, {"a": "candidate", "b": "baseline"}, runtime=Runtime())
     chosen = [
-        choose_latents(o, rules=None, n_decoys=8, seed=s)
-        for o, s in ((plain, 0), (swapped, 0), (plain, 1))
+        choose_latents(o, n_decoys=8, seed=s) for o, s in ((plain, 0), (swapped, 0), (plain, 1))
     ]
     assert chosen[0] == chosen[1]
     assert chosen[0] != chosen[2]

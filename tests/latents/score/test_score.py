@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from modeldiff_harness.artifacts import (
     SPLITS,
+    ColumnOwner,
     LatentExamples,
     LatentScores,
     ScoreColumn,
@@ -28,7 +29,13 @@ from modeldiff_harness.contracts import ActivationBatch, LatentScorer, Runtime, 
 from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.latents.harvest.stream import MatrixStream
 from modeldiff_harness.latents.score.examples import ExampleSettings
-from modeldiff_harness.latents.score.score import jackknife_blocks, score, whole_documents
+from modeldiff_harness.latents.score.score import (
+    SCORED_SPLITS,
+    jackknife_blocks,
+    score,
+    whole_documents,
+)
+from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.testing.planted import PlantedConfig, PlantedTruth, planted_stream
 
 CONFIG = PlantedConfig(
@@ -231,11 +238,14 @@ def test_scores_do_not_depend_on_the_batches(scored: Scored, batch_tokens: int) 
     for name, ours in vars(scored.examples).items():
         if name != "dictionary_id":
             np.testing.assert_allclose(ours, getattr(other.examples, name), rtol=1e-6)
-    activity, again = vars(scored.scores.activity), vars(other.scores.activity)
-    for name, value in activity.items():
+    firings, again = vars(scored.scores.firing_counts), vars(other.scores.firing_counts)
+    for name, value in firings.items():
         if isinstance(value, np.ndarray):
             np.testing.assert_allclose(value, again[name], rtol=1e-9)
     assert scored.scores.quality.l0 == other.scores.quality.l0
+
+
+BUILTIN = load_registry().names("latent_scorer")
 
 
 class _Halves:
@@ -243,8 +253,8 @@ class _Halves:
 
     splits: Sequence[str] = ("score",)
 
-    def __init__(self, kind: type[LatentScaling] | type[Activity]) -> None:
-        self._parts = (kind(), kind())
+    def __init__(self, name: str) -> None:
+        self._parts = tuple(load_registry().choose("latent_scorer", name).build() for _ in "ab")
         self._n = 0
 
     def start(self, dictionary: TrainedDictionary, corpus: TokenisedCorpus) -> None:
@@ -256,18 +266,16 @@ class _Halves:
         self._n += 1
 
     def finish(self) -> Sequence[ScoreColumn]:
-        self._parts[0].merge(self._parts[1])  # type: ignore[arg-type]
+        self._parts[0].merge(self._parts[1])
         return self._parts[0].finish()
 
     def merge(self, other: object) -> None:
         raise NotImplementedError
 
 
-@pytest.mark.parametrize("kind", [LatentScaling, Activity])
-def test_merging_two_halves_equals_one_pass(
-    scored: Scored, kind: type[LatentScaling] | type[Activity]
-) -> None:
-    merged = _score(scorers=[_Halves(kind)], batch_tokens=300)
+@pytest.mark.parametrize("name", BUILTIN)
+def test_merging_two_halves_equals_one_pass(scored: Scored, name: str) -> None:
+    merged = _score(scorers=[_Halves(name)], batch_tokens=300)
     assert merged.scores.columns
     for column in merged.scores.columns:
         whole = scored.scores.column(column.name)
@@ -277,7 +285,56 @@ def test_merging_two_halves_equals_one_pass(
             np.testing.assert_allclose(column.lower_L, whole.lower_L, rtol=1e-6, atol=1e-8)
 
 
-def test_quality_and_activity_equal_their_definitions(scored: Scored) -> None:
+@pytest.mark.parametrize("kind", [Activity, LatentScaling])
+def test_a_scorer_of_several_splits_gets_their_sum(
+    scored: Scored, kind: type[Activity] | type[LatentScaling]
+) -> None:
+    class OfBoth(kind):
+        """Counts how many accumulators there were."""
+
+        splits: Sequence[str] = SCORED_SPLITS
+        merged: list[object] = []  # noqa: RUF012
+
+        def merge(self, other: object) -> None:
+            self.merged.append(other)
+            super().merge(other)
+
+    class OfTest(kind):
+        splits: Sequence[str] = ("label_test",)
+
+    both, test = (_score(scorers=[scorer()]).scores for scorer in (OfBoth, OfTest))
+    assert len(OfBoth.merged) == 1
+    if kind is Activity:
+        for name in ("n_active_tokens", "n_active_documents"):
+            parts = [s.column(name).values_L for s in (scored.scores, test)]
+            np.testing.assert_array_equal(both.column(name).values_L, sum(parts))
+            assert all(part.any() for part in parts)
+    else:
+        name = f"beta_act[own={A},target={A}]"
+        low, high = np.sort([s.column(name).values_L for s in (scored.scores, test)], axis=0)
+        fires_L = both.column(name).defined_L & test.column(name).defined_L
+        assert fires_L.any()
+        values_L = both.column(name).values_L
+        assert ((low - 1e-12 <= values_L) & (values_L <= high + 1e-12))[fires_L].all()
+
+
+def test_columns_know_their_owner() -> None:
+    stream, truth = planted_stream(CONFIG)
+    owners = [ColumnOwner("activity", "ours"), ColumnOwner("mine", "theirs")]
+    mine = _Named(np.zeros(truth.dictionary(stream.normalisers).n_latents))
+    scores = score(
+        truth.dictionary(stream.normalisers),
+        stream,
+        [Activity(), mine],
+        owners=owners,
+        runtime=Runtime(),
+    ).scores
+    assert scores.column("mine").owner == owners[1]
+    others = [column.owner for column in scores.columns if column.name != "mine"]
+    assert others == [owners[0]] * 5
+
+
+def test_quality_numbers_equal_their_definitions(scored: Scored) -> None:
     code_TL, acts = _dense(scored)
     d, quality = scored.dictionary, scored.scores.quality
     recon = [
@@ -300,17 +357,17 @@ def test_quality_and_activity_equal_their_definitions(scored: Scored) -> None:
     np.testing.assert_array_equal(counts, active.sum(axis=0))
 
 
-def test_group_activity_equals_counting_by_hand(scored: Scored) -> None:
-    _check_group_activity(scored)
+def test_firing_counts_equals_counting_by_hand(scored: Scored) -> None:
+    _check_firing_counts(scored)
 
 
 @pytest.mark.parametrize("tidy_at", [1 << 20, 50])
 def test_prompts_of_several_documents_are_counted_once(
     monkeypatch: pytest.MonkeyPatch, tidy_at: int
 ) -> None:
-    from modeldiff_harness.latents.score import group_activity
+    from modeldiff_harness.latents.score import firing_counts
 
-    monkeypatch.setattr(group_activity, "_TIDY_AT", tidy_at)
+    monkeypatch.setattr(firing_counts, "_TIDY_AT", tidy_at)
     stream, truth = planted_stream(CONFIG, dtype=torch.float64)
     documents = []
     for document in stream.corpus.documents:
@@ -320,14 +377,14 @@ def test_prompts_of_several_documents_are_counted_once(
     dictionary = truth.dictionary(stream.normalisers, artefacts=True)
     scored = score(dictionary, stream, [], runtime=Runtime(batch_tokens=300))
     scores, examples = scored.scores, scored.examples
-    activity = scores.activity
-    assert (activity.n_prompts_G < activity.n_documents_G).any()
-    _check_group_activity(Scored(stream, truth, dictionary, scores, examples))
+    firings = scores.firing_counts
+    assert (firings.n_prompts_G < firings.n_documents_G).any()
+    _check_firing_counts(Scored(stream, truth, dictionary, scores, examples))
 
 
-def _check_group_activity(scored: Scored) -> None:
-    activity, corpus = scored.scores.activity, scored.stream.corpus
-    groups = list(zip(activity.splits, activity.capabilities, activity.authors, strict=True))
+def _check_firing_counts(scored: Scored) -> None:
+    firings, corpus = scored.scores.firing_counts, scored.stream.corpus
+    groups = list(zip(firings.splits, firings.capabilities, firings.authors, strict=True))
     assert len(set(groups)) == len(groups) == 2 * 4 * 3
     for split in ("score", "label_test"):
         code_TL, _ = _dense(scored, split)
@@ -340,31 +397,31 @@ def _check_group_activity(scored: Scored) -> None:
                 [d.capability == capability and d.author == author for d in documents]
             )
             prompts = np.array([d.prompt_id for d in documents])
-            assert activity.n_tokens_G[g] == inside.sum()
-            assert activity.n_prompts_G[g] == len(set(prompts[inside]))
-            assert activity.n_documents_G[g] == len(set(batch.document_T[inside]))
+            assert firings.n_tokens_G[g] == inside.sum()
+            assert firings.n_prompts_G[g] == len(set(prompts[inside]))
+            assert firings.n_documents_G[g] == len(set(batch.document_T[inside]))
             for latent in (0, 5, code_TL.shape[1] - 1):
                 on = inside & (code_TL[:, latent] > 0)
-                assert activity.active_tokens_LG[latent, g] == on.sum()
-                assert activity.active_prompts_LG[latent, g] == len(set(prompts[on]))
-                assert activity.active_documents_LG[latent, g] == len(set(batch.document_T[on]))
+                assert firings.active_tokens_LG[latent, g] == on.sum()
+                assert firings.active_prompts_LG[latent, g] == len(set(prompts[on]))
+                assert firings.active_documents_LG[latent, g] == len(set(batch.document_T[on]))
                 mass = code_TL[:, latent] * _weights(scored)[latent]
-                assert activity.mass_LG[latent, g] == pytest.approx(mass[inside].sum())
+                assert firings.mass_LG[latent, g] == pytest.approx(mass[inside].sum())
                 means = [mass[inside & (prompts == p)].mean() for p in set(prompts[inside])]
-                levels = [_level(mean, activity.level_unit) for mean in means]
-                expected = np.bincount(levels, minlength=activity.level_prompts_LGH.shape[2])
-                np.testing.assert_array_equal(activity.level_prompts_LGH[latent, g], expected)
+                levels = [_level(mean, firings.level_unit) for mean in means]
+                expected = np.bincount(levels, minlength=firings.level_prompts_LGH.shape[2])
+                np.testing.assert_array_equal(firings.level_prompts_LGH[latent, g], expected)
 
 
 def test_an_exclusive_feature_is_active_only_where_it_was_planted(scored: Scored) -> None:
-    activity, truth = scored.scores.activity, scored.truth
+    firings, truth = scored.scores.firing_counts, scored.truth
     for j in truth.features("exclusive"):
         home = [
             author == truth.owner_F[j] and capability == truth.capability_F[j]
-            for author, capability in zip(activity.authors, activity.capabilities, strict=True)
+            for author, capability in zip(firings.authors, firings.capabilities, strict=True)
         ]
-        assert activity.active_prompts_LG[j, home].sum() > 0
-        assert activity.active_prompts_LG[j, np.logical_not(home)].sum() == 0
+        assert firings.active_prompts_LG[j, home].sum() > 0
+        assert firings.active_prompts_LG[j, np.logical_not(home)].sum() == 0
 
 
 def test_blocks_keep_prompts_together() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +13,16 @@ import pytest
 import torch
 
 from modeldiff_harness.artifacts import TrainedDictionary
-from modeldiff_harness.builtin import batchtopk as module
-from modeldiff_harness.builtin.batchtopk import batchtopk
-from modeldiff_harness.contracts import ActivationBatch, Runtime, TrainStepEvent
+from modeldiff_harness.contracts import ActivationBatch, TrainStepEvent
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.latents.harvest.stream import MatrixStream
 from modeldiff_harness.latents.kernels.choose import backend_for
+from modeldiff_harness.latents.train import initialise
 from modeldiff_harness.latents.train.checkpoint import Checkpoint, Checkpoints
-from modeldiff_harness.latents.train.train import train
+from modeldiff_harness.latents.train.run import TrainingRun
 from modeldiff_harness.testing.planted import PlantedConfig, planted_stream
 
-CONFIG = PlantedConfig(n_shared=12, widths=(16, 16), n_prompts=60, tokens_per_document=12)
-SMALL: dict[str, Any] = {
-    "n_latents": 40, "k": 3, "steps": 40, "batch_tokens": 64, "lr": 5e-3, "log_every": 1,
-    "dead_after_tokens": 256, "checkpoint_every_seconds": 0.0,
-}  # fmt: skip
-
-
-def fit(folder: Path, stream: Any = None, observer: Any = None, **config: Any) -> TrainedDictionary:
-    return train(
-        batchtopk(**(SMALL | config)),
-        stream or planted_stream(CONFIG)[0],
-        dictionary_id="d",
-        design="direct",
-        replicate=0,
-        runtime=Runtime(workdir=folder, on_train_step=observer or (lambda event: None)),
-    )
+Fit = Callable[..., TrainedDictionary]
 
 
 class Poisoned:
@@ -62,31 +46,34 @@ class Poisoned:
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_a_bad_number_in_the_stream_stops_the_run_before_it_reaches_the_weights(
-    tmp_path: Path, number: float
+    fit: Fit, planted: PlantedConfig, tmp_path: Path, number: float
 ) -> None:
-    stream = planted_stream(CONFIG)[0]
+    stream = planted_stream(planted)[0]
     cut = tmp_path / "cut"
     with pytest.raises(RunError, match=r"not finite at step 20; the last good checkpoint is kept"):
-        fit(cut, Poisoned(stream, 20, number))
+        fit(cut, Poisoned(stream, 20, number), checkpoint_every_seconds=0.0)
     assert max(cut.glob("*.json")).name == "checkpoint-000000020.json"
     whole = fit(tmp_path / "whole", stream)
-    healed = fit(cut, stream)  # the same settings over sound numbers go on from step 20
+    # the same settings over sound numbers go on from step 20
+    healed = fit(cut, stream)
     for a, b in zip(whole.decoders, healed.decoders, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_learning_rate_that_blows_up_stops_with_the_setting_to_change(tmp_path: Path) -> None:
+def test_a_learning_rate_that_blows_up_stops_with_the_setting_to_change(
+    fit_topk: Fit, tmp_path: Path
+) -> None:
     with pytest.raises(RunError, match=r"jumped to|not finite") as stopped:
-        fit(tmp_path, lr=50.0, warmup_fraction=0.5, steps=200)
+        fit_topk(tmp_path, lr=50.0, warmup_fraction=0.5, steps=200, checkpoint_every_seconds=0.0)
     assert stopped.value.hint == "Lower its `lr` (now 50)."
     checkpoints = sorted(tmp_path.glob("checkpoint-*.json"))
     assert 1 <= len(checkpoints) <= 2
 
 
 def test_a_gradient_that_is_not_finite_never_reaches_a_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = module._Run.advance
+    original = TrainingRun.advance
 
     def overflowing(self: Any, acts_TC: torch.Tensor) -> dict[str, float]:
         terms = original(self, acts_TC)
@@ -95,11 +82,11 @@ def test_a_gradient_that_is_not_finite_never_reaches_a_checkpoint(
             terms["gradient_norm"] = math.inf
         return terms
 
-    monkeypatch.setattr(module._Run, "advance", overflowing)
+    monkeypatch.setattr(TrainingRun, "advance", overflowing)
     with pytest.raises(RunError, match="gradient is not finite at step 10"):
-        fit(tmp_path / "cut")
+        fit(tmp_path / "cut", checkpoint_every_seconds=0.0)
     assert max((tmp_path / "cut").glob("*.json")).name == "checkpoint-000000010.json"
-    monkeypatch.setattr(module._Run, "advance", original)
+    monkeypatch.setattr(TrainingRun, "advance", original)
     whole, resumed = fit(tmp_path / "whole"), fit(tmp_path / "cut")
     np.testing.assert_array_equal(whole.decoders[0], resumed.decoders[0])
 
@@ -118,19 +105,19 @@ def test_other_kernels_do_not_continue_a_checkpoint(tmp_path: Path) -> None:
     assert found.step == 3
 
 
-def test_the_kernels_are_recorded_with_the_dictionary(tmp_path: Path) -> None:
+def test_the_kernels_are_recorded_with_the_dictionary(fit: Fit, tmp_path: Path) -> None:
     assert fit(tmp_path, kernels="reference").learner_config["kernels"] == "reference"
     on_this_machine = backend_for("auto", "cpu").NAME
     assert fit(tmp_path, kernels="auto").learner_config["kernels"] == on_this_machine
 
 
-def test_a_training_that_was_begun_with_other_kernels_is_refused(tmp_path: Path) -> None:
+def test_a_training_that_was_begun_with_other_kernels_is_refused(fit: Fit, tmp_path: Path) -> None:
     def stop(event: TrainStepEvent) -> None:
         if event.step == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path, observer=stop, kernels="numba")
+        fit(tmp_path, observer=stop, kernels="numba", checkpoint_every_seconds=0.0)
     with pytest.raises(RunError, match="begun with the numba kernels"):
         fit(tmp_path, kernels="reference")
     assert fit(tmp_path, kernels="numba").n_steps == 40
@@ -139,8 +126,8 @@ def test_a_training_that_was_begun_with_other_kernels_is_refused(tmp_path: Path)
 # ── schedules, as logged ─────────────────────────────────────────────────────────────────────
 
 
-def test_k_and_the_learning_rate_follow_their_closed_forms(tmp_path: Path) -> None:
-    history = fit(tmp_path, k_anneal_factor=5.0, k_anneal_fraction=0.5).loss_history
+def test_k_and_the_learning_rate_follow_their_closed_forms(fit_topk: Fit, tmp_path: Path) -> None:
+    history = fit_topk(tmp_path, k_anneal_factor=5.0, k_anneal_fraction=0.5).loss_history
     for s in range(40):
         k = 3 + 12 * max(0.0, 1 - s / 20)
         assert history["k"][s] == pytest.approx(k)
@@ -152,23 +139,23 @@ def test_k_and_the_learning_rate_follow_their_closed_forms(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("dead_after", [64, 200, 256, 1000])
 def test_a_latent_is_dead_once_it_was_silent_for_so_many_tokens(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead_after: int
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead_after: int
 ) -> None:
-    original = module.initial_parameters
+    original = initialise.initial_parameters
 
     def mostly_silent(*args: Any, **kwargs: Any) -> Any:
         parameters = original(*args, **kwargs)
         parameters.encoder_bias_L[4:] = -50.0
         return parameters
 
-    monkeypatch.setattr(module, "initial_parameters", mostly_silent)
+    monkeypatch.setattr(initialise, "initial_parameters", mostly_silent)
     # lr 0 keeps everything where it is: four latents fire in every batch, 36 never
     history = fit(tmp_path, dead_after_tokens=dead_after, lr=0.0, aux_weight=0.0).loss_history
     expected = [36.0 if s * 64 >= dead_after else 0.0 for s in range(40)]
     assert history["n_dead"] == expected
 
 
-def test_global_random_state_is_neither_read_nor_moved(tmp_path: Path) -> None:
+def test_global_random_state_is_neither_read_nor_moved(fit: Fit, tmp_path: Path) -> None:
     torch.manual_seed(1)
     first = fit(tmp_path / "a")
     before = torch.get_rng_state()

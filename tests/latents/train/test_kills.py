@@ -25,6 +25,7 @@ import torch
 torch.set_num_threads(1)
 from modeldiff_harness.artifacts import save_artifact
 from modeldiff_harness.builtin.batchtopk import batchtopk
+from modeldiff_harness.builtin.l1 import l1
 from modeldiff_harness.contracts import Runtime
 from modeldiff_harness.latents.train.train import train
 from modeldiff_harness.testing.planted import PlantedConfig, planted_stream
@@ -37,9 +38,10 @@ for line in sys.stdin:
     if child == 0:
         work, out = Path(request["work"]), Path(request["out"])
         torch.manual_seed(int(request["noise"]))
+        learner = {"batchtopk": batchtopk, "l1": l1}[request["learner"]](**request["config"])
         dictionary = train(
-            batchtopk(**request["config"]), stream, dictionary_id="d", design="direct",
-            replicate=0, runtime=Runtime(workdir=work))
+            learner, stream, dictionary_id="d", design="direct", replicate=0,
+            runtime=Runtime(workdir=work))
         out.mkdir(exist_ok=True)
         save_artifact(dictionary, out)
         os._exit(0)
@@ -62,12 +64,15 @@ class Nursery:
     def _line(self) -> str:
         return self._process.stdout.readline().strip()
 
-    def train(self, work: Path, out: Path, config: dict, kill_at: int | None = None) -> bool:
+    def train(
+        self, learner: str, work: Path, out: Path, config: dict, kill_at: int | None = None
+    ) -> bool:
         """Run a training to its end, or kill it soon after checkpoint `kill_at`; say if it ended.
 
         The child draws from a random state of its own, which must not matter.
         """
-        request = {"work": str(work), "out": str(out), "config": config, "noise": kill_at or 0}
+        request = {"learner": learner, "work": str(work), "out": str(out), "config": config,
+                   "noise": kill_at or 0}  # fmt: skip
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         child = int(self._line())
@@ -98,31 +103,41 @@ def nursery() -> Iterator[Nursery]:
     nursery.close()
 
 
-@pytest.mark.parametrize("kernels", ["reference", "numba"])
+OWN = {
+    "batchtopk": {"k": 2, "k_anneal_fraction": 0.5, "delta_weight": 1.0},
+    "l1": {"penalty": 0.2, "penalty_warmup_fraction": 0.5},
+}
+ANNEALED = {"batchtopk": ("k", 8.0, 2.0), "l1": ("penalty", 0.0, 0.2)}
+"""What is annealed, and where it begins and ends."""
+
+
+@pytest.mark.parametrize(
+    ("learner", "kernels"),
+    [("batchtopk", "reference"), ("batchtopk", "numba"), ("l1", "numba")],
+)
 def test_a_training_killed_again_and_again_ends_in_the_same_weights(
-    nursery: Nursery, tmp_path: Path, kernels: str
+    nursery: Nursery, tmp_path: Path, learner: str, kernels: str
 ) -> None:
-    config = {
-        "n_latents": 64, "k": 2, "steps": STEPS, "batch_tokens": 64, "lr": 5e-3, "log_every": 1,
-        "k_anneal_fraction": 0.5, "dead_after_tokens": 512, "aux_weight": 1 / 8,
-        "delta_weight": 1.0, "checkpoint_every_seconds": 0.0, "kernels": kernels,
+    config = OWN[learner] | {
+        "n_latents": 64, "steps": STEPS, "batch_tokens": 64, "lr": 5e-3, "log_every": 1,
+        "dead_after_tokens": 512, "aux_weight": 1 / 8,
+        "checkpoint_every_seconds": 0.0, "kernels": kernels,
     }  # fmt: skip
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert nursery.train(tmp_path / "work", whole, config)
+    assert nursery.train(learner, tmp_path / "work", whole, config)
     work, drawn = tmp_path / "killed", random.Random(7)
     work.mkdir()
     kills, begun = [], []
     while newest(work) < STEPS - 30:
         begun.append(newest(work))
-        if nursery.train(work, cut, config, kill_at=newest(work) + drawn.randint(1, 40)):
+        if nursery.train(learner, work, cut, config, kill_at=newest(work) + drawn.randint(1, 40)):
             break
         kills.append(newest(work))
         assert len(list(work.glob("checkpoint-*.json"))) <= 3  # two, and one being exchanged
-    assert nursery.train(work, cut, config)
+    assert nursery.train(learner, work, cut, config)
     assert len(kills) >= 4, kills
     assert begun == sorted(begun), "no kill threw the training back"
-    annealed = STEPS // 2
-    assert min(kills) < annealed < max(kills), "kills on both sides of the end of the annealing"
+    assert min(kills) < STEPS // 2 < max(kills), "kills on both sides of the end of the annealing"
 
     ours, theirs = (load_file(folder / "arrays.safetensors") for folder in (cut, whole))
     assert ours.keys() == theirs.keys()
@@ -133,9 +148,11 @@ def test_a_training_killed_again_and_again_ends_in_the_same_weights(
     )
     history = theirs["loss_history"]
     assert ours["loss_history"] == history
-    assert ours["threshold"] == theirs["threshold"] > 0
+    assert ours["threshold"] == theirs["threshold"]
+    assert (theirs["threshold"] > 0) == (learner == "batchtopk")
     assert history["step"] == [float(s) for s in range(1, STEPS + 1)], "every step once"
     assert max(history["aux"]) > 0, "dead latents were being revived"
-    assert history["k"][0] == 8.0
-    assert history["k"][-1] == 2.0
+    annealed, first, last = ANNEALED[learner]
+    assert history[annealed][0] == first
+    assert history[annealed][-1] == last
     assert not list(work.glob("checkpoint-*")), "a finished training keeps no checkpoint"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,6 +12,7 @@ import psutil
 from modeldiff_harness.artifacts import TokenisedCorpus
 from modeldiff_harness.errors import MdhError, RunError
 from modeldiff_harness.pipeline.context import RunContext
+from modeldiff_harness.store import existing_folder
 
 __all__ = ["LatentCost", "cost_lines", "refuse_full_disk"]
 
@@ -100,7 +100,7 @@ def cost_lines(
     """Return what `--plan` prints of the arm: both ways, which one is configured, what is short."""
     cost = latent_cost(context, sites, dictionaries, n_nulls)
     mode = context.config.latents.activations
-    disk = shutil.disk_usage(_existing(context.store.root)).free
+    disk = shutil.disk_usage(existing_folder(context.store.root)).free
     memory, where = _available_memory(context.device)
     lines = [
         f"activations cached{_mark(mode, 'cached')}: at most {_gib(cost.disk_cached)} of disk "
@@ -139,7 +139,7 @@ def refuse_full_disk(
     width = context.harvested_identity(context.baseline).width
     item = _BYTES.get(context.config.latents.stored_dtype, 4)
     needed = n_missing * int(corpus.keep_T.sum()) * width * len(sites) * item
-    free = shutil.disk_usage(_existing(context.store.root)).free
+    free = shutil.disk_usage(existing_folder(context.store.root)).free
     if needed > free:
         raise RunError(
             f"{n_missing} harvests need {_gib(needed)} of disk and {_gib(free)} are free.",
@@ -164,13 +164,12 @@ def _learner_config(context: RunContext) -> dict[str, Any]:
 def _model_bytes(context: RunContext, name: str, sites: Sequence[str]) -> tuple[int, int]:
     """Return (whole, up to the last site) weights of a model; estimated where it is unknown."""
     from modeldiff_harness.models.blocks import parse_site
-    from modeldiff_harness.models.truncate import size_of
 
     identity = context.harvested_identity(name)
     last = max(parse_site(site, identity.n_blocks, name) for site in sites)
     item = _BYTES.get(context.harvest_dtype, 4)
     try:
-        size = size_of(context.models.pool(context.harvest_dtype).config(name), last)
+        whole, up_to_site = context.models.n_parameters(name, last)
     except (MdhError, ValueError, OSError, KeyError, AttributeError, RuntimeError):
         # an architecture that does not build without weights: 12 D² a block, and the embedding
         embedding, block = identity.vocab_size * identity.width, 12 * identity.width**2
@@ -178,7 +177,7 @@ def _model_bytes(context: RunContext, name: str, sites: Sequence[str]) -> tuple[
             (embedding + identity.n_blocks * block) * item,
             (embedding + (last + 1) * block) * item,
         )
-    return size.n_parameters * item, size.n_up_to_site * item
+    return whole * item, up_to_site * item
 
 
 def _loaded_together(
@@ -204,9 +203,3 @@ def _mark(mode: str, this: str) -> str:
 
 def _gib(n_bytes: int) -> str:
     return f"{n_bytes / 2**30:,.2f} GiB"
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path

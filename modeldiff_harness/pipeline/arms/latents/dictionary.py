@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from modeldiff_harness.artifacts import (
+    ColumnOwner,
     LatentLabels,
     LatentOwners,
     NullMatch,
@@ -76,7 +77,7 @@ class StageMaker:
     @cached_property
     def trains(self) -> bool:
         """Whether the learner trains; wrong settings of it are refused here, before any work."""
-        return bool(getattr(self.learner.build(), "trains", True))
+        return bool(self.learner.build().trains)
 
     def dictionary(self, member: DesignMember, site: str, replicate: int) -> DictionaryStages:
         """Return the stages of one dictionary and, where a null twin exists, of its null run."""
@@ -150,6 +151,12 @@ class StageMaker:
             title=trained.title,
             gives=ScorePass,
             inputs={"dictionary": trained},
+            settings={
+                "owners": [
+                    ColumnOwner(c.registered.component.name, c.registered.distribution)
+                    for c in self.scorers
+                ]
+            },
             tools={"scorers": [Built(choice) for choice in self.scorers], "stream": read},
             estimate="one pass over the held-out tokens",
         )

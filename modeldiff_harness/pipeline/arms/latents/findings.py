@@ -43,7 +43,7 @@ def latent_findings(
         profile=profile.value(),
         energies=tuple(stage.value() for stage in energies),
         controls=None if controls is None else controls.value(),
-        extra_columns=_extra_columns(context, members),
+        extra_columns=_extra_columns(members),
         how_run=activations.how(),
     )
 
@@ -64,32 +64,11 @@ def _member(stages: DictionaryStages) -> MemberFindings:
     )
 
 
-def _extra_columns(context: RunContext, members: Sequence[MemberFindings]) -> dict[str, str]:
+def _extra_columns(members: Sequence[MemberFindings]) -> dict[str, str]:
     """Return the columns that scorers of other distributions made, with what they mean."""
-    foreign = [
-        name
-        for name in context.config.latents.scorers
-        if context.registry.find("latent_scorer", name).distribution != OWN_DISTRIBUTION
-    ]
-    if not foreign or not members:
-        return {}
-    own = context.registry
-    builtin = set()
-    for name in context.config.latents.scorers:
-        if name not in foreign:
-            builtin.add(own.find("latent_scorer", name).component.name)
-    prefixes = (
-        "delta_norm",
-        "decoder_",
-        "nu_",
-        "beta_",
-        "n_active_",
-        "firing_rate",
-        "mean_",
-        "max_",
-    )
     return {
         column.name: f"{column.meaning} [{column.unit}]"
-        for column in members[0].scores.columns
-        if not column.name.startswith(prefixes)
+        for member in members[:1]
+        for column in member.scores.columns
+        if column.owner is not None and column.owner.distribution != OWN_DISTRIBUTION
     }

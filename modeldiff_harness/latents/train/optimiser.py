@@ -1,66 +1,58 @@
-"""The moving state of a crosscoder's optimiser, and one step of it."""
+"""The optimiser of a crosscoder: what moves in a training, and one Adam step of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 import torch
 from torch import Tensor
 
+from modeldiff_harness.artifacts import View
 from modeldiff_harness.latents.kernels import AdamFactors, Moments, Parameters, StepKernels
-from modeldiff_harness.latents.train.crosscoder import (
-    Auxiliary,
-    Evaluated,
-    Objective,
-    evaluate,
-    view_norms,
-)
+from modeldiff_harness.latents.train.loss import Batch, Evaluated, view_norms
 
-__all__ = ["CrosscoderStep", "gradient_bound"]
+__all__ = ["Optimiser", "gradient_bound"]
 
 _GUESS = 0.95
 """Share of the last border at which the next selection starts to look."""
 
 
-class CrosscoderStep:
+class Optimiser:
     """Parameters, Adam's moments and what one step hands to the next.
 
-    `evaluate` changes nothing, so a caller may refuse what it returns; `apply` moves everything.
+    `batch` changes nothing, so a caller may refuse a loss; `apply` moves everything.
     """
 
     def __init__(
         self,
-        objective: Objective,
+        views: Sequence[View],
         parameters: Parameters,
         kernels: StepKernels,
         *,
         betas: tuple[float, float] = (0.9, 0.999),
         low_precision: bool = False,
     ) -> None:
-        self.objective = objective
+        self.views = tuple(views)
         self.parameters = parameters
         self.moments = Moments(parameters.zeros_like(), parameters.zeros_like())
         self.n_updates = 0
         self.guess = 0.0
         """A bound that the next selection probably exceeds; never changes its result."""
         self._kernels, self._betas, self._low_precision = kernels, betas, low_precision
-        self._weight_L = view_norms(parameters.decoder_LC, objective.widths).sum(dim=1)
+        self._widths = tuple(view.width for view in views)
+        self._weight_L = view_norms(parameters.decoder_LC, self._widths).sum(dim=1)
 
-    def evaluate(
-        self, acts_TC: Tensor, *, n_keep: int, auxiliary: Auxiliary | None = None
-    ) -> Evaluated:
-        """Return the loss of a batch (T, C) and the factors of its gradients."""
-        return evaluate(
-            self.objective,
-            self.parameters,
+    def batch(self, acts_TC: Tensor) -> Batch:
+        """Return activations (T, C) beside the present weights."""
+        return Batch(
             acts_TC,
+            self.views,
+            self.parameters,
             self._weight_L,
             self._kernels,
-            n_keep=n_keep,
             guess=self.guess,
-            auxiliary=auxiliary,
             low_precision=self._low_precision,
         )
 
@@ -86,7 +78,7 @@ class CrosscoderStep:
             self.parameters,
             self.moments,
             adam,
-            self.objective.widths,
+            self._widths,
             self._weight_L,
         )
         self.guess = _GUESS * found.support.smallest

@@ -1,4 +1,4 @@
-"""Training: resume, determinism, schedules, refusals, dead latents, threshold."""
+"""Training, whatever the architecture: resume, determinism, refusals, dead latents, threshold."""
 
 from __future__ import annotations
 
@@ -12,52 +12,27 @@ import pytest
 import torch
 
 from modeldiff_harness.artifacts import TrainedDictionary
-from modeldiff_harness.builtin import batchtopk as module
-from modeldiff_harness.builtin.batchtopk import batchtopk
-from modeldiff_harness.builtin.batchtopk_config import BatchTopKConfig
-from modeldiff_harness.contracts import Runtime, TrainStepEvent
+from modeldiff_harness.builtin.batchtopk import BatchTopKConfig
+from modeldiff_harness.builtin.l1 import L1Config
+from modeldiff_harness.contracts import TrainStepEvent
 from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.latents.dictionaries.encode import (
     InferenceWeights,
+    decode_with_errors,
     encode,
     pre_activations,
 )
 from modeldiff_harness.latents.harvest.stream import MatrixStream
-from modeldiff_harness.latents.train.train import train
+from modeldiff_harness.latents.train import initialise
+from modeldiff_harness.latents.train.loss import Batch
+from modeldiff_harness.latents.train.settings import TrainSettings
 from modeldiff_harness.testing.planted import PlantedConfig, planted_corpus, planted_stream
 
-CONFIG = PlantedConfig(n_shared=12, widths=(16, 16), n_prompts=60, tokens_per_document=12)
-SMALL: dict[str, Any] = {
-    "n_latents": 40,
-    "k": 3,
-    "steps": 40,
-    "batch_tokens": 64,
-    "lr": 5e-3,
-    "log_every": 1,
-    "dead_after_tokens": 256,
-}
+Fit = Callable[..., TrainedDictionary]
 
 
 class Killed(Exception):
     pass
-
-
-def _fit(
-    folder: Path,
-    stream: MatrixStream | None = None,
-    observer: Callable[[TrainStepEvent], None] | None = None,
-    replicate: int = 0,
-    **config: Any,
-) -> TrainedDictionary:
-    runtime = Runtime(workdir=folder, on_train_step=observer or (lambda event: None))
-    return train(
-        batchtopk(**(SMALL | config)),
-        stream or planted_stream(CONFIG)[0],
-        dictionary_id="d",
-        design="direct",
-        replicate=replicate,
-        runtime=runtime,
-    )
 
 
 def _assert_same(a: TrainedDictionary, b: TrainedDictionary) -> None:
@@ -73,19 +48,18 @@ def _assert_same(a: TrainedDictionary, b: TrainedDictionary) -> None:
     assert a.loss_history == b.loss_history
 
 
-def test_same_seed_same_dictionary_another_replicate_another(tmp_path: Path) -> None:
-    first = _fit(tmp_path / "a")
-    _assert_same(first, _fit(tmp_path / "b"))
-    assert not np.array_equal(first.encoders[0], _fit(tmp_path / "c", replicate=1).encoders[0])
-    assert not np.array_equal(first.encoders[0], _fit(tmp_path / "d", seed=1).encoders[0])
+def test_same_seed_same_dictionary_another_replicate_another(fit: Fit, tmp_path: Path) -> None:
+    first = fit(tmp_path / "a")
+    _assert_same(first, fit(tmp_path / "b"))
+    assert not np.array_equal(first.encoders[0], fit(tmp_path / "c", replicate=1).encoders[0])
+    assert not np.array_equal(first.encoders[0], fit(tmp_path / "d", seed=1).encoders[0])
 
 
 @pytest.mark.parametrize("kills", [(1,), (39,), (5, 6, 22)])
-@pytest.mark.parametrize("delta_weight", [0.0, 3.0])
 def test_a_killed_training_continues_bit_by_bit(
-    tmp_path: Path, kills: tuple[int, ...], delta_weight: float
+    fit: Fit, tmp_path: Path, kills: tuple[int, ...]
 ) -> None:
-    whole = _fit(tmp_path / "whole", delta_weight=delta_weight)
+    whole = fit(tmp_path / "whole")
     folder = tmp_path / "cut"
     for at in kills:
 
@@ -94,12 +68,11 @@ def test_a_killed_training_continues_bit_by_bit(
                 raise Killed
 
         with pytest.raises(Killed):
-            _fit(folder, observer=kill, delta_weight=delta_weight, checkpoint_every_seconds=0)
+            fit(folder, observer=kill, checkpoint_every_seconds=0)
     steps: list[int] = []
-    resumed = _fit(
+    resumed = fit(
         folder,
         observer=lambda event: steps.append(event.step),
-        delta_weight=delta_weight,
         checkpoint_every_seconds=0,
     )
     assert steps[0] == max(kills)  # went on from the last checkpoint, not from the start
@@ -107,15 +80,15 @@ def test_a_killed_training_continues_bit_by_bit(
     assert list(folder.iterdir()) == []
 
 
-def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_settings_is_refused(fit: Fit, tmp_path: Path) -> None:
     def kill(event: TrainStepEvent) -> None:
         if event.step == 5:
             raise Killed
 
     with pytest.raises(Killed):
-        _fit(tmp_path, observer=kill, checkpoint_every_seconds=0)
+        fit(tmp_path, observer=kill, checkpoint_every_seconds=0)
     with pytest.raises(RunError, match="other settings"):
-        _fit(tmp_path, lr=1e-3)
+        fit(tmp_path, lr=1e-3)
 
 
 def test_schedules_reach_their_ends() -> None:
@@ -131,9 +104,9 @@ def test_schedules_reach_their_ends() -> None:
     assert BatchTopKConfig(n_latents=100, k=50).k_at(0) == 100
 
 
-def test_what_is_logged_is_what_happened(tmp_path: Path) -> None:
+def test_what_is_logged_is_what_happened(fit_topk: Fit, tmp_path: Path) -> None:
     events: list[TrainStepEvent] = []
-    dictionary = _fit(tmp_path, observer=events.append, delta_weight=2.0)
+    dictionary = fit_topk(tmp_path, observer=events.append, delta_weight=2.0)
     history = dictionary.loss_history
     assert history["step"] == [float(s) for s in range(1, 41)]
     assert [e.terms["total"] for e in events] == history["total"]
@@ -146,10 +119,29 @@ def test_what_is_logged_is_what_happened(tmp_path: Path) -> None:
     assert history["recon"][-1] < 0.5 * history["recon"][0]
 
 
-@pytest.mark.parametrize("order", [(1, 0)])
-def test_swapping_the_models_swaps_the_dictionary(tmp_path: Path, order: tuple[int, int]) -> None:
-    straight = _fit(tmp_path / "a", planted_stream(CONFIG, dtype=torch.float64)[0])
-    swapped = _fit(tmp_path / "b", planted_stream(CONFIG, order=order, dtype=torch.float64)[0])
+def test_the_penalty_is_logged_and_lowers_the_activations(fit_l1: Fit, tmp_path: Path) -> None:
+    runs = {mu: fit_l1(tmp_path / str(mu), penalty=mu).loss_history for mu in (0.0, 0.5)}
+    history = runs[0.5]
+    for total, recon, aux, l1, mu in zip(
+        history["total"],
+        history["recon"],
+        history["aux"],
+        history["l1"],
+        history["penalty"],
+        strict=True,
+    ):
+        assert total == pytest.approx(recon + aux / 32 + mu * l1)
+    assert history["penalty"] == [0.0, 0.25] + [0.5] * 38
+    assert history["l1"][-1] < 0.5 * runs[0.0]["l1"][-1]
+    assert history["recon"][-1] > runs[0.0]["recon"][-1]
+
+
+def test_swapping_the_models_swaps_the_dictionary(
+    fit: Fit, planted: PlantedConfig, tmp_path: Path
+) -> None:
+    order = (1, 0)
+    straight = fit(tmp_path / "a", planted_stream(planted, dtype=torch.float64)[0])
+    swapped = fit(tmp_path / "b", planted_stream(planted, order=order, dtype=torch.float64)[0])
     assert [v.model for v in swapped.views] == [straight.views[i].model for i in order]
     for i, j in enumerate(order):
         np.testing.assert_allclose(swapped.encoders[i], straight.encoders[j], atol=1e-8)
@@ -158,18 +150,22 @@ def test_swapping_the_models_swaps_the_dictionary(tmp_path: Path, order: tuple[i
     assert swapped.threshold == pytest.approx(straight.threshold, abs=1e-8)
 
 
-def test_permuting_three_models_permutes_the_dictionary(tmp_path: Path) -> None:
-    config = dataclasses.replace(CONFIG, models=("a", "b", "c"), widths=(12, 16, 12))
+def test_permuting_three_models_permutes_the_dictionary(
+    fit: Fit, planted: PlantedConfig, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(planted, models=("a", "b", "c"), widths=(12, 16, 12))
     order = (2, 0, 1)
-    straight = _fit(tmp_path / "a", planted_stream(config, dtype=torch.float64)[0])
-    moved = _fit(tmp_path / "b", planted_stream(config, order=order, dtype=torch.float64)[0])
+    straight = fit(tmp_path / "a", planted_stream(config, dtype=torch.float64)[0])
+    moved = fit(tmp_path / "b", planted_stream(config, order=order, dtype=torch.float64)[0])
     for i, j in enumerate(order):
         np.testing.assert_allclose(moved.decoders[i], straight.decoders[j], atol=1e-8)
 
 
-def test_threshold_gives_k_latents_a_token(tmp_path: Path) -> None:
-    stream, _ = planted_stream(CONFIG)
-    dictionary = _fit(tmp_path, stream, steps=150)
+def test_threshold_gives_k_latents_a_token(
+    fit_topk: Fit, planted: PlantedConfig, tmp_path: Path
+) -> None:
+    stream, _ = planted_stream(planted)
+    dictionary = fit_topk(tmp_path, stream, steps=150)
     (batch,) = stream.ordered(("calibrate",), 10**6)
     codes = encode(dictionary, batch.acts)
     assert codes.code_N.shape[0] / codes.n_tokens == pytest.approx(3.0, rel=0.02)
@@ -186,19 +182,33 @@ def test_threshold_gives_k_latents_a_token(tmp_path: Path) -> None:
     )
 
 
-def test_dead_latents_come_back_only_with_the_auxiliary_term(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_under_a_penalty_every_positive_code_is_active(
+    fit_l1: Fit, planted: PlantedConfig, tmp_path: Path
 ) -> None:
-    original = module.initial_parameters
+    stream, _ = planted_stream(planted)
+    dictionary = fit_l1(tmp_path, stream)
+    assert dictionary.threshold == 0.0
+    (batch,) = stream.ordered(("calibrate",), 10**6)
+    acts_TC = np.concatenate([a.numpy() for a in batch.acts], axis=1).astype(np.float64)
+    pre_TL = acts_TC @ np.concatenate(dictionary.encoders) + dictionary.encoder_bias_L
+    assert dictionary.k == round((pre_TL > 0).sum() / len(acts_TC))
+    codes = encode(dictionary, batch.acts)
+    assert codes.code_N.shape[0] == pytest.approx((pre_TL > 0).sum(), rel=1e-3)
+
+
+def test_dead_latents_come_back_only_with_the_auxiliary_term(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = initialise.initial_parameters
 
     def mostly_dead(*args: Any, **kwargs: Any) -> Any:
         parameters = original(*args, **kwargs)
         parameters.encoder_bias_L[4:] = -15.0  # only four latents can ever fire
         return parameters
 
-    monkeypatch.setattr(module, "initial_parameters", mostly_dead)
+    monkeypatch.setattr(initialise, "initial_parameters", mostly_dead)
     runs = {
-        weight: _fit(tmp_path / str(weight), aux_weight=weight, steps=200, k=2).loss_history
+        weight: fit(tmp_path / str(weight), aux_weight=weight, steps=200).loss_history
         for weight in (0.0, 1 / 32)
     }
     assert runs[0.0]["n_dead"][-1] == 36
@@ -209,9 +219,9 @@ def test_dead_latents_come_back_only_with_the_auxiliary_term(
 
 @pytest.mark.parametrize(("recon", "words"), [(float("nan"), "not finite"), (1e4, "jumped")])
 def test_a_spike_stops_the_run_and_keeps_the_last_good_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recon: float, words: str
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recon: float, words: str
 ) -> None:
-    original = module.CrosscoderStep.evaluate
+    original = Batch.squared_error
     calls: list[int] = []
 
     def broken(*args: Any, **kwargs: Any) -> Any:
@@ -222,43 +232,65 @@ def test_a_spike_stops_the_run_and_keeps_the_last_good_checkpoint(
             return dataclasses.replace(result, terms=terms)
         return result
 
-    monkeypatch.setattr(module.CrosscoderStep, "evaluate", broken)
+    monkeypatch.setattr(Batch, "squared_error", broken)
     with pytest.raises(RunError, match=words):
-        _fit(tmp_path / "cut", checkpoint_every_seconds=0)
+        fit(tmp_path / "cut", checkpoint_every_seconds=0)
     kept = sorted(p.name for p in (tmp_path / "cut").glob("*.json"))
     assert kept == ["checkpoint-000000009.json", "checkpoint-000000010.json"]
-    monkeypatch.setattr(module.CrosscoderStep, "evaluate", original)
-    _assert_same(_fit(tmp_path / "whole"), _fit(tmp_path / "cut"))
+    monkeypatch.setattr(Batch, "squared_error", original)
+    _assert_same(fit(tmp_path / "whole"), fit(tmp_path / "cut"))
 
 
-def test_delta_weight_lowers_the_difference_residual(tmp_path: Path) -> None:
-    plain = _fit(tmp_path / "a", steps=150, k=2)
-    weighted = _fit(tmp_path / "b", steps=150, k=2, delta_weight=3.0)
-    (batch,) = planted_stream(CONFIG)[0].ordered(("score",), 10**6)
+def test_delta_weight_lowers_the_difference_residual(
+    fit_topk: Fit, planted: PlantedConfig, tmp_path: Path
+) -> None:
+    plain = fit_topk(tmp_path / "a", steps=150, k=2)
+    weighted = fit_topk(tmp_path / "b", steps=150, k=2, delta_weight=3.0)
+    (batch,) = planted_stream(planted)[0].ordered(("score",), 10**6)
 
     def gap(dictionary: TrainedDictionary) -> float:
-        from modeldiff_harness.latents.dictionaries.encode import reconstruct
-
-        parts = reconstruct(dictionary, encode(dictionary, batch.acts))
-        errors = [x - r for x, r in zip(batch.acts, parts, strict=True)]
+        weights = InferenceWeights.of(dictionary)
+        _, errors = decode_with_errors(weights, encode(weights, batch.acts), batch.acts)
         return float((errors[0] - errors[1]).square().mean())
 
     assert gap(weighted) < 0.9 * gap(plain)
 
 
-def test_refusals_name_the_next_move(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Did you mean 'n_latents'"):
-        batchtopk(nlatents=3)
+@pytest.mark.parametrize("config", [BatchTopKConfig, L1Config])
+def test_settings_are_refused_by_name_and_by_range(config: type[TrainSettings]) -> None:
+    with pytest.raises(UsageError, match=f"{config.learner} has no setting.*'n_latents'"):
+        config.of({"nlatents": 3})
+    with pytest.raises(UsageError, match=f"{config.learner}: steps is 0; give 1 or more"):
+        config.of({"steps": 0})
+    with pytest.raises(UsageError, match=f"{config.learner}: decay_fraction must lie between"):
+        config.of({"decay_fraction": 1.5})
+
+
+def test_an_architectures_own_settings_are_refused_by_range() -> None:
     with pytest.raises(UsageError, match="exceeds n_latents"):
-        batchtopk(n_latents=4, k=5)
-    uneven = planted_stream(dataclasses.replace(CONFIG, widths=(12, 16)))[0]
-    with pytest.raises(UsageError, match="models of one width"):
-        _fit(tmp_path, uneven, delta_weight=1.0)
-    corpus, truth = planted_corpus(dataclasses.replace(CONFIG, split_shares=(0.8, 0.0, 0.1, 0.1)))
+        BatchTopKConfig(n_latents=4, k=5)
+    with pytest.raises(UsageError, match="k falls, it does not rise"):
+        BatchTopKConfig(k_anneal_factor=0.5)
+    with pytest.raises(UsageError, match="give 0 or more"):
+        L1Config(penalty=-1.0)
+
+
+def test_streams_that_cannot_be_learnt_from_are_refused(
+    fit: Fit, planted: PlantedConfig, tmp_path: Path
+) -> None:
+    corpus, truth = planted_corpus(dataclasses.replace(planted, split_shares=(0.8, 0.0, 0.1, 0.1)))
     rows = corpus.keep_T.nonzero()[0]
     acts = [a[rows] for a in truth.activations]
     with pytest.raises(UsageError, match="split 'calibrate' holds no token"):
-        _fit(tmp_path, MatrixStream(corpus, truth.views, acts, rows))
+        fit(tmp_path, MatrixStream(corpus, truth.views, acts, rows))
     twice = MatrixStream(corpus, [truth.views[0]] * 2, [acts[0]] * 2, rows)
     with pytest.raises(UsageError, match="a view comes twice"):
-        _fit(tmp_path, twice)
+        fit(tmp_path, twice)
+
+
+def test_the_delta_term_needs_models_of_one_width(
+    fit_topk: Fit, planted: PlantedConfig, tmp_path: Path
+) -> None:
+    uneven = planted_stream(dataclasses.replace(planted, widths=(12, 16)))[0]
+    with pytest.raises(UsageError, match="models of one width"):
+        fit_topk(tmp_path, uneven, delta_weight=1.0)

@@ -17,14 +17,15 @@ from statsmodels.stats.multitest import multipletests
 from modeldiff_harness.artifacts import (
     BenchmarkResults,
     BenchmarkRow,
+    ItemClusters,
+    PairedCounts,
     TaskFailure,
     load_artifact,
     save_artifact,
 )
-from modeldiff_harness.benchmarks.bench import keep_failure, pair_runs
+from modeldiff_harness.benchmarks.pairing.runs import pair_runs
 from modeldiff_harness.benchmarks.records import TaskRun
 from modeldiff_harness.contracts import Runtime
-from modeldiff_harness.errors import RunError
 
 MakeRun = Callable[..., TaskRun]
 RowsOf = Callable[..., list[dict[str, Any]]]
@@ -59,7 +60,8 @@ def compare(make_run: MakeRun, rows_of: RowsOf, runtime: Runtime) -> Callable[..
 def test_known_case_of_paired_against_unpaired(compare: Compare) -> None:
     """n = 1,319, 73 gained and 155 lost: Δ −6.2 points, paired SE 1.13."""
     row = compare(*outcomes(700, 73, 155, 391))
-    assert (row.n, row.fixed, row.broken) == (1319, 73, 155)
+    assert row.counts == PairedCounts(both_right=700, both_wrong=391, fixed=73, broken=155)
+    assert row.n == 1319
     assert row.delta == pytest.approx(-82 / 1319)
     assert row.se == pytest.approx(0.0113, abs=5e-5)
     exact = mcnemar([[700, 155], [73, 391]], exact=True).pvalue
@@ -76,7 +78,8 @@ def test_swapping_the_pair_negates(make_run: MakeRun, runtime: Runtime, rows_of:
     forth = pair_runs([runs[0]], [runs[1]], pair=("a", "b"), runtime=runtime).rows[0]
     back = pair_runs([runs[1]], [runs[0]], pair=("b", "a"), runtime=runtime).rows[0]
     assert (back.delta, back.lower, back.upper) == (-forth.delta, -forth.upper, -forth.lower)
-    assert (back.fixed, back.broken, back.p) == (forth.broken, forth.fixed, forth.p)
+    assert (forth.counts, back.counts) == (PairedCounts(20, 18, 3, 9), PairedCounts(20, 18, 9, 3))
+    assert back.p == forth.p
 
 
 def test_no_discordant_items_still_has_an_interval(compare: Compare) -> None:
@@ -92,7 +95,7 @@ def test_continuous_values_by_paired_t(compare: Compare) -> None:
     right = left + rng.normal(0.3, 1, 400)
     row = compare(left.tolist(), right.tolist())
     interval = stats.ttest_rel(right, left).confidence_interval(0.95)
-    assert row.fixed is None
+    assert row.counts is None
     assert (row.lower, row.upper) == pytest.approx((interval.low, interval.high), rel=1e-6)
     assert row.p is not None
     assert row.p == pytest.approx(stats.ttest_rel(right, left).pvalue, abs=0.01)
@@ -117,7 +120,7 @@ def test_clusters_widen_the_interval(
     ]
     row = pair_runs([runs[0]], [runs[1]], pair=("a", "b"), runtime=runtime).rows[0]
     d = (cand - base).astype(float)
-    assert row.cluster == "passage"
+    assert row.clusters == ItemClusters(60, "passage")
     assert row.se == pytest.approx(float(d.std(ddof=1)) / math.sqrt(60), rel=1e-9)
 
 
@@ -125,7 +128,8 @@ def test_lower_is_better_turns_fixed_and_broken_round(compare: Compare) -> None:
     row = compare(*outcomes(5, 4, 1, 20), higher_is_better={"acc": False})
     assert not row.higher_is_better
     assert row.delta == pytest.approx(3 / 30)
-    assert (row.fixed, row.broken) == (1, 4)
+    assert row.counts is not None
+    assert (row.counts.fixed, row.counts.broken) == (1, 4)
 
 
 def test_aggregate_metric_goes_through_the_aggregation(
@@ -254,18 +258,6 @@ def test_an_unreadable_sample_file_is_named(
         stream.write("{half a row")
     results = pair_runs([runs[0]], [runs[1]], pair=("a", "b"), runtime=runtime)
     assert "samples.jsonl line 3 is not an lm-eval sample" in results.failures[0].reason
-
-
-def test_keep_failure_keeps_what_is_explained_and_nothing_else() -> None:
-    def explained() -> TaskRun:
-        raise RunError("the data are gone.", hint="Look again.")
-
-    def a_bug() -> TaskRun:
-        raise ZeroDivisionError
-
-    assert keep_failure("toy", explained) == TaskFailure("toy", "the data are gone. Look again.")
-    with pytest.raises(ZeroDivisionError):
-        keep_failure("toy", a_bug)
 
 
 def test_results_round_trip_and_keep_both_sample_files(

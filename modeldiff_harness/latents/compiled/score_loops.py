@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 __all__ = [
-    "add_activity",
+    "count_firings",
     "add_products",
     "add_prompts",
     "add_spreads",
@@ -202,7 +202,7 @@ def level_of(mean: float, unit: float, n_levels: int) -> int:
 
 
 @njit(**_EXACT)
-def add_activity(
+def count_firings(
     latent_P: Array,
     document_P: Array,
     start_P1: Array,

@@ -9,16 +9,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from modeldiff_harness.builtin.l1 import L1, L1Config
 from modeldiff_harness.latents.kernels import numba_cpu, reference
 from modeldiff_harness.latents.train import auxiliary as auxiliary_module
-from modeldiff_harness.latents.train.crosscoder import (
+from modeldiff_harness.latents.train.loss import (
     Auxiliary,
+    Batch,
     Evaluated,
     LossTerms,
-    Objective,
     Parameters,
+    Penalty,
+    view_norms,
+    with_auxiliary,
 )
-from modeldiff_harness.latents.train.step import CrosscoderStep, gradient_bound
+from modeldiff_harness.latents.train.optimiser import Optimiser, gradient_bound
+from modeldiff_harness.testing.kernels import top_k_loss, views_of
 
 N_TOKENS, N_LATENTS, N_KEEP = 40, 30, 120
 BACKENDS = pytest.mark.parametrize("backend", [reference, numba_cpu], ids=lambda b: b.NAME)
@@ -90,14 +95,26 @@ def _oracle(p: Parameters, acts_TC: Tensor, case: Case) -> tuple[Tensor, ...]:
 
 def _step(
     parameters: Parameters, case: Case, backend: ModuleType, dtype: torch.dtype = torch.float64
-) -> CrosscoderStep:
-    objective = Objective(case.widths, case.pairs, case.delta_weight)
+) -> Optimiser:
     copy = Parameters(*(t.to(dtype).clone() for t in parameters.tensors()))
-    return CrosscoderStep(objective, copy, backend)
+    return Optimiser(views_of(case.widths), copy, backend)
+
+
+def _loss(
+    step: Optimiser, case: Case, acts_TC: Tensor, auxiliary: Auxiliary | None = None
+) -> Evaluated:
+    return top_k_loss(
+        step,
+        acts_TC,
+        N_KEEP,
+        auxiliary=auxiliary,
+        pairs=case.pairs,
+        delta_weight=case.delta_weight,
+    )
 
 
 def _gradients(
-    step: CrosscoderStep, found: Evaluated, acts_TC: Tensor, clip_norm: float = 1e9
+    step: Optimiser, found: Evaluated, acts_TC: Tensor, clip_norm: float = 1e9
 ) -> tuple[list[Tensor], float]:
     """After one step from rest Adam's first moment is (1 − β₁)·gradient."""
     norm = step.apply(found, acts_TC, learning_rate=1e-3, clip_norm=clip_norm)
@@ -125,11 +142,8 @@ def test_gradients_equal_autograd(
     generator = torch.Generator().manual_seed(101)
     acts_TC = torch.randn(N_TOKENS, sum(case.widths), generator=generator, dtype=torch.float64)
     step = _step(parameters, case, backend, dtype)
-    found = step.evaluate(
-        acts_TC.to(dtype),
-        n_keep=N_KEEP,
-        auxiliary=Auxiliary(aux_weight, case.top, torch.tensor(case.dead, dtype=torch.int64)),
-    )
+    auxiliary = Auxiliary(aux_weight, case.top, torch.tensor(case.dead, dtype=torch.int64))
+    found = _loss(step, case, acts_TC.to(dtype), auxiliary)
     leaves = Parameters(*(t.clone().requires_grad_() for t in parameters.tensors()))
     recon, aux, delta = _oracle(leaves, acts_TC, case)
     total = recon + aux_weight * aux + case.delta_weight * delta
@@ -137,7 +151,8 @@ def test_gradients_equal_autograd(
     rel = 1e-10 if dtype == torch.float64 else 1e-5
     assert found.terms.recon == pytest.approx(recon.item(), rel=rel)
     assert found.terms.aux == pytest.approx(aux.item(), rel=rel)
-    assert found.terms.delta == pytest.approx(delta.item(), rel=rel)
+    ours = {name: penalty.amount for name, penalty in found.terms.penalties.items()}
+    assert ours == ({"delta": pytest.approx(delta.item(), rel=rel)} if case.pairs else {})
     assert found.terms.total == pytest.approx(total.item(), rel=rel)
     bound = gradient_bound(found, acts_TC.to(dtype))
     gradients, norm = _gradients(step, found, acts_TC.to(dtype))
@@ -150,6 +165,47 @@ def test_gradients_equal_autograd(
 
 
 @BACKENDS
+@pytest.mark.parametrize("dead", [(), (0, 3, 4, 11, 29)])
+def test_gradients_of_the_penalty_equal_autograd(
+    backend: ModuleType, dead: tuple[int, ...]
+) -> None:
+    widths, mu, alpha = (6, 4, 9), 0.3, 1 / 32
+    parameters = _parameters(widths, seed=1)
+    generator = torch.Generator().manual_seed(101)
+    acts_TC = torch.randn(N_TOKENS, sum(widths), generator=generator, dtype=torch.float64)
+    step = _step(parameters, Case(widths), backend)
+    batch = step.batch(acts_TC)
+    architecture = L1(L1Config(penalty=mu, penalty_warmup_fraction=0.0))
+    found = architecture.loss(batch, architecture.select(batch, 0), 0)
+    leaves = Parameters(*(t.clone().requires_grad_() for t in parameters.tensors()))
+    norms_L = sum(d.norm(dim=1) for d in leaves.decoder_LC.split(list(widths), dim=1))
+    code_TL = (acts_TC @ leaves.encoder_LC.T + leaves.encoder_bias_L).clamp_min(0)
+    errors = (acts_TC - code_TL @ leaves.decoder_LC - leaves.decoder_bias_C).split(
+        list(widths), dim=1
+    )
+    penalty = (code_TL * norms_L).sum(dim=1).mean()
+    total = sum(e.square().mean() for e in errors) + mu * penalty
+    expected = list(torch.autograd.grad(total, leaves.tensors()))
+    if dead:  # the term for dead latents comes on top, row by row
+        auxiliary = Auxiliary(alpha, 100, torch.tensor(dead))
+        rows = with_auxiliary(batch, batch.squared_error(found.support), auxiliary).extra
+        found = with_auxiliary(batch, found, auxiliary)
+        for gradient, row in zip(
+            expected[:3],
+            (rows.encoder_AC, rows.encoder_bias_A, rows.decoder_AC),
+            strict=True,
+        ):
+            gradient.index_add_(0, rows.latent_A, row)
+    assert found.terms.penalties["l1"].amount == pytest.approx(penalty.item())
+    assert found.terms.total == pytest.approx(total.item() + alpha * found.terms.aux)
+    bound = gradient_bound(found, acts_TC)
+    gradients, norm = _gradients(step, found, acts_TC)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+    assert bound >= norm == pytest.approx(torch.cat([g.flatten() for g in expected]).norm().item())
+
+
+@BACKENDS
 def test_clip_bites_only_above_the_norm(backend: ModuleType) -> None:
     case = Case()
     generator = torch.Generator().manual_seed(3)
@@ -157,7 +213,7 @@ def test_clip_bites_only_above_the_norm(backend: ModuleType) -> None:
 
     def gradients(clip_norm: float) -> tuple[list[Tensor], float]:
         step = _step(_parameters(case.widths, 0), case, backend)
-        return _gradients(step, step.evaluate(acts_TC, n_keep=N_KEEP), acts_TC, clip_norm)
+        return _gradients(step, _loss(step, case, acts_TC), acts_TC, clip_norm)
 
     free, norm = gradients(1e9)
     just, _ = gradients(norm * 1.000001)  # below the bound, above the norm: the exact pass decides
@@ -180,7 +236,7 @@ def test_backends_share_their_loss_curve(models: int) -> None:
         step = _step(_parameters(widths, 5), case, backend, torch.float32)
         curve = []
         for i in range(200):
-            found = step.evaluate(batches[i % 6], n_keep=N_KEEP, auxiliary=dead)
+            found = _loss(step, case, batches[i % 6], dead)
             step.apply(found, batches[i % 6], learning_rate=3e-3, clip_norm=1.0)
             curve.append(found.terms.total)
         curves.append(torch.tensor(curve))
@@ -193,16 +249,15 @@ def test_backends_share_their_loss_curve(models: int) -> None:
 def test_micro_batches_with_one_border_equal_one_batch(
     backend: ModuleType, chunk_numbers: int
 ) -> None:
-    from modeldiff_harness.latents.train.crosscoder import evaluate, view_norms
-
     parameters = _parameters((6, 6), 2)
     generator = torch.Generator().manual_seed(9)
     acts_TC = torch.randn(N_TOKENS, 12, generator=generator, dtype=torch.float64)
     weight_L = view_norms(parameters.decoder_LC, (6, 6)).sum(dim=1)
-    whole, cut = (
-        evaluate(Objective((6, 6)), parameters, acts_TC, weight_L, backend, n_keep=N_KEEP, **chunks)
-        for chunks in ({}, {"chunk_numbers": chunk_numbers})
+    batches = (
+        Batch(acts_TC, views_of((6, 6)), parameters, weight_L, backend, chunk_numbers=numbers)
+        for numbers in (None, chunk_numbers)
     )
+    whole, cut = (batch.squared_error(batch.largest(N_KEEP)) for batch in batches)
     assert torch.equal(whole.support.token_N, cut.support.token_N)
     assert torch.equal(whole.support.latent_N, cut.support.latent_N)
     torch.testing.assert_close(whole.decoded.towards_TC, cut.decoded.towards_TC)
@@ -214,9 +269,9 @@ def test_state_restores_a_step_exactly() -> None:
     generator = torch.Generator().manual_seed(11)
     batches = torch.randn(8, N_TOKENS, 12, generator=generator)
 
-    def go(step: CrosscoderStep, indices: range) -> None:
+    def go(step: Optimiser, indices: range) -> None:
         for i in indices:
-            found = step.evaluate(batches[i], n_keep=N_KEEP)
+            found = _loss(step, case, batches[i])
             step.apply(found, batches[i], learning_rate=1e-2, clip_norm=0.5)
 
     whole = _step(_parameters(case.widths, 0), case, numba_cpu, torch.float32)
@@ -232,8 +287,9 @@ def test_state_restores_a_step_exactly() -> None:
 
 
 def test_total_is_derived_from_the_terms() -> None:
-    terms = LossTerms(recon=2.0, aux=0.5, delta=3.0, aux_weight=0.1, delta_weight=2.0)
+    terms = LossTerms(2.0, aux=0.5, aux_weight=0.1, penalties={"delta": Penalty(3.0, 2.0)})
     assert terms.total == pytest.approx(2.0 + 0.05 + 6.0)
+    assert terms.logged() == {"total": terms.total, "recon": 2.0, "aux": 0.5, "delta": 3.0}
 
 
 @BACKENDS
@@ -245,7 +301,7 @@ def test_a_dead_latent_far_below_zero_is_lifted(backend: ModuleType) -> None:
 
     def bias_gradient(auxiliary: Auxiliary | None) -> float:
         step = _step(parameters, Case(), backend)
-        found = step.evaluate(acts_TC, n_keep=N_KEEP, auxiliary=auxiliary)
+        found = _loss(step, Case(), acts_TC, auxiliary)
         return float(_gradients(step, found, acts_TC)[0][1][7])
 
     assert bias_gradient(None) == 0.0

@@ -1,4 +1,4 @@
-"""Reading `GroupActivity`: one latent's prompts, mass and tokens by capability.
+"""Reading `FiringCounts`: one latent's prompts, mass and tokens by capability.
 
 Documents of one prompt by several authors are not several independent prompts.  Counts of prompts
 are therefore taken among the documents of ONE author: the one in whose words the latent is most
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from modeldiff_harness.artifacts import GroupActivity
+from modeldiff_harness.artifacts import FiringCounts
 
 __all__ = ["CapabilityCounts", "capability_counts", "latent_mass", "leading_author"]
 
@@ -37,7 +37,7 @@ class CapabilityCounts:
     """(C, H) prompts of the author by level of mean activation, 0 = inactive."""
 
 
-def leading_author(activity: GroupActivity, latent: int, split: str = "score") -> str | None:
+def leading_author(firings: FiringCounts, latent: int, split: str = "score") -> str | None:
     """Return the author in whose documents of `split` the latent has most mass.
 
     Only authors with documents of at least two capabilities are asked, since nothing can be
@@ -45,57 +45,57 @@ def leading_author(activity: GroupActivity, latent: int, split: str = "score") -
     """
     mass: dict[str, float] = {}
     seen: dict[str, set[str]] = {}
-    for g in _tagged(activity, split):
-        author = activity.authors[g]
-        mass[author] = mass.get(author, 0.0) + float(activity.mass_LG[latent, g])
-        seen.setdefault(author, set()).add(activity.capabilities[g])
+    for g in _tagged(firings, split):
+        author = firings.authors[g]
+        mass[author] = mass.get(author, 0.0) + float(firings.mass_LG[latent, g])
+        seen.setdefault(author, set()).add(firings.capabilities[g])
     able = sorted(author for author, found in seen.items() if len(found) >= 2)
     return max(able, key=lambda author: mass[author]) if able else None
 
 
 def capability_counts(
-    activity: GroupActivity, latent: int, split: str, author: str | None
+    firings: FiringCounts, latent: int, split: str, author: str | None
 ) -> CapabilityCounts:
     """Return the latent's counts by capability, prompts among the documents of `author`.
 
     Capabilities are those with a prompt of `author` in `split`; without an author there are none.
     """
-    groups = _tagged(activity, split)
+    groups = _tagged(firings, split)
     keys = sorted(
         {
-            activity.capabilities[g]
+            firings.capabilities[g]
             for g in groups
-            if activity.authors[g] == author and activity.n_prompts_G[g] > 0
+            if firings.authors[g] == author and firings.n_prompts_G[g] > 0
         }
     )
     place = {key: c for c, key in enumerate(keys)}
     active_C, n_C = np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
     mass_C, tokens_C = np.zeros(len(keys)), np.zeros(len(keys), np.int64)
-    levels_CH = np.zeros((len(keys), activity.level_prompts_LGH.shape[2]), np.int64)
+    levels_CH = np.zeros((len(keys), firings.level_prompts_LGH.shape[2]), np.int64)
     for g in groups:
-        c = place.get(activity.capabilities[g])
+        c = place.get(firings.capabilities[g])
         if c is None:
             continue
-        mass_C[c] += activity.mass_LG[latent, g]
-        tokens_C[c] += activity.n_tokens_G[g]
-        if activity.authors[g] == author:
-            active_C[c] += activity.active_prompts_LG[latent, g]
-            n_C[c] += activity.n_prompts_G[g]
-            levels_CH[c] += activity.level_prompts_LGH[latent, g]
+        mass_C[c] += firings.mass_LG[latent, g]
+        tokens_C[c] += firings.n_tokens_G[g]
+        if firings.authors[g] == author:
+            active_C[c] += firings.active_prompts_LG[latent, g]
+            n_C[c] += firings.n_prompts_G[g]
+            levels_CH[c] += firings.level_prompts_LGH[latent, g]
     return CapabilityCounts(tuple(keys), active_C, n_C, mass_C, tokens_C, levels_CH)
 
 
-def latent_mass(activity: GroupActivity, split: str = "score") -> Doubles:
+def latent_mass(firings: FiringCounts, split: str = "score") -> Doubles:
     """Return every latent's activation mass (L,) on `split`, all documents."""
-    in_split_G = np.array([found == split for found in activity.splits], dtype=bool)
-    return np.asarray(activity.mass_LG[:, in_split_G].sum(axis=1), dtype=np.float64)
+    in_split_G = np.array([found == split for found in firings.splits], dtype=bool)
+    return np.asarray(firings.mass_LG[:, in_split_G].sum(axis=1), dtype=np.float64)
 
 
-def _tagged(activity: GroupActivity, split: str) -> list[int]:
+def _tagged(firings: FiringCounts, split: str) -> list[int]:
     return [
         g
         for g, (found, capability) in enumerate(
-            zip(activity.splits, activity.capabilities, strict=True)
+            zip(firings.splits, firings.capabilities, strict=True)
         )
         if found == split and capability
     ]

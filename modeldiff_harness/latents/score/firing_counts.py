@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from modeldiff_harness.artifacts import SPLITS, GroupActivity, TokenisedCorpus
+from modeldiff_harness.artifacts import SPLITS, FiringCounts, TokenisedCorpus
 from modeldiff_harness.contracts import ScoreContext
 from modeldiff_harness.latents.harvest.prompts import prompt_of_documents
 
-__all__ = ["ActivityCounter"]
+__all__ = ["FiringCounter"]
 
 _TIDY_AT = 1 << 20
 """Waiting (latent, document) pairs before those of finished prompts are counted."""
@@ -22,7 +22,7 @@ _UNIT_PER_THRESHOLD = 1.0 / 512.0
 Ints = NDArray[np.int64]
 
 
-class ActivityCounter:
+class FiringCounter:
     """Counts tokens, documents and prompts of every latent by (split, capability, author).
 
     Documents must come in corpus order, split by split.  A prompt that one author answered once is
@@ -60,7 +60,7 @@ class ActivityCounter:
 
     def update(self, context: ScoreContext) -> None:
         """Count one batch."""
-        from modeldiff_harness.latents.compiled import scoring as loops
+        from modeldiff_harness.latents.compiled import score_loops as loops
 
         documents, counts = np.unique(context.document_T.cpu().numpy(), return_counts=True)
         self._seen_tokens_N[documents] += counts
@@ -68,7 +68,7 @@ class ActivityCounter:
         np.add.at(self._shared_tokens_S, shared[shared >= 0], counts[shared >= 0])
         self._latest_by_split[SPLITS.index(context.split)] = documents.max(initial=-1)
         found = context.by_document
-        loops.add_activity(
+        loops.count_firings(
             found.latent_P,
             found.document_P,
             found.start_P1,
@@ -91,7 +91,7 @@ class ActivityCounter:
             if self._n_waiting > _TIDY_AT:
                 self._count_waiting(finished_only=True)
 
-    def finish(self) -> GroupActivity:
+    def finish(self) -> FiringCounts:
         """Return the counts; only groups with at least one scored token."""
         self._count_waiting(finished_only=False)
         n_groups, seen = len(self._groups), np.flatnonzero(self._seen_tokens_N)
@@ -102,7 +102,7 @@ class ActivityCounter:
         used = np.flatnonzero(n_tokens_G)
         levels_LGH = self._levels_LGH[:, used]
         levels_LGH[:, :, 0] = n_prompts_G[used] - levels_LGH.sum(axis=2)
-        return GroupActivity(
+        return FiringCounts(
             splits=tuple(self._groups[g][0] for g in used),
             capabilities=tuple(self._groups[g][1] for g in used),
             authors=tuple(self._groups[g][2] for g in used),
@@ -132,7 +132,7 @@ class ActivityCounter:
         self._split_N = corpus.splits_N.astype(np.int64)
 
     def _count_waiting(self, *, finished_only: bool) -> None:
-        from modeldiff_harness.latents.compiled import scoring as loops
+        from modeldiff_harness.latents.compiled import score_loops as loops
 
         if not self._waiting:
             return
