@@ -154,5 +154,5 @@ def test_measured_preferences_without_deltas_are_a_damaged_report(report, tmp_pa
     plain["preferences"]["deltas"] = None
     path = tmp_path / "report.json"
     path.write_text(json.dumps(plain))
-    with pytest.raises(RunError, match="damaged.*exactly when their status is 'measured'"):
+    with pytest.raises(RunError, match=r"damaged.*exactly when their status is 'measured'"):
         read_report(path)
