@@ -22,7 +22,7 @@ from modeldiff_harness.builtin import mdh_components
 from modeldiff_harness.builtin.batchtopk import BatchTopKConfig
 from modeldiff_harness.builtin.l1 import L1Config
 from modeldiff_harness.cli import cli
-from modeldiff_harness.cli.options import _PLACES
+from modeldiff_harness.cli.options import RUN_OPTIONS
 from modeldiff_harness.config import RunConfig
 from modeldiff_harness.demo.plugin import mdh_components as demo_components
 from modeldiff_harness.presets import PRESETS
@@ -31,6 +31,9 @@ from modeldiff_harness.typed_json import field_docs, json_schema
 DOCS = Path(__file__).parent
 NOTES = yaml.safe_load((DOCS / "generate_notes.yaml").read_text(encoding="utf-8"))
 """Words that stand nowhere in the code: introductions, kinds, examples of hooks, bare flags."""
+
+_KEYS = {option.name: option.keys for option in RUN_OPTIONS}
+"""Option of a run → the configuration keys that it sets."""
 
 _MADE = "This page is made from the code by `python docs/generate.py`; a test keeps it current."
 
@@ -93,12 +96,14 @@ def _options(params: list[click.Parameter], *, with_keys: bool) -> list[str]:
         name = "`, `".join(names)
         flag = isinstance(param, click.Option) and param.is_flag
         takes = "" if flag else _cell(param.make_metavar(click.Context(cli)))
-        section, key = _PLACES.get(param.name or "", (None, ""))
-        place = f"{section}.{key}" if section else key
-        given = getattr(param, "help", None) or NOTES["settings"].get(place)
+        keys = _KEYS.get(param.name or "", ())
+        given = getattr(param, "help", None) or next(
+            (NOTES["settings"][key] for key in keys if key in NOTES["settings"]), None
+        )
         meaning = given or NOTES["options"].get(param.name, "")
         cells = [f"`{name}`", takes and f"`{takes}`", _cell(meaning)]
-        lines.append(f"| {' | '.join(cells + ([place and f'`{place}`'] if with_keys else []))} |")
+        cells += [", ".join(f"`{key}`" for key in keys)] if with_keys else []
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
@@ -172,21 +177,16 @@ def _default(field: dataclasses.Field[Any]) -> str:
 def kinds_page() -> str:
     """Return a section a kind with its contract, and the records the contracts use."""
     components = [*mdh_components(), *demo_components()]
-    protocols = set()
     lines = ["# Plugin kinds", "", _MADE, ""]
     lines += [f"Contracts of API version {contracts.API_VERSION}.", _intro("kinds"), ""]
-    lines += ["| kind | the factory returns | built in |", "|---|---|---|"]
+    lines += ["| kind | contract | built in |", "|---|---|---|"]
     for kind, returns in contracts.KINDS.items():
         names = ", ".join(f"`{c.name}`" for c in components if c.kind == kind) or "–"
-        lines.append(f"| [`{kind}`](#{kind}) | {_cell(returns)} | {names} |")
+        lines.append(f"| [`{kind}`](#{kind}) | `{returns}` | {names} |")
     for kind, returns in contracts.KINDS.items():
         lines += ["", f"## {kind}", "", NOTES["kinds"][kind].strip(), ""]
-        protocol = getattr(contracts, returns, None)
-        if protocol is None:
-            lines += ["```text", f"factory: {returns}", "```", ""]
-        else:
-            protocols.add(returns)
-            lines += ["```py", inspect.getsource(protocol).rstrip(), "```", ""]
+        source = inspect.getsource(getattr(contracts, returns)).rstrip()
+        lines += ["```py", source, "```", ""]
         for found in (c for c in components if c.kind == kind):
             config = ", ".join(f"`{k}={v!r}`" for k, v in found.config.items())
             lines.append(
@@ -195,7 +195,7 @@ def kinds_page() -> str:
     lines += ["", "## Records of the contracts"]
     for name in contracts.__all__:
         kind_or_text = getattr(contracts, name)
-        if inspect.isclass(kind_or_text) and name not in protocols:
+        if inspect.isclass(kind_or_text) and name not in contracts.KINDS.values():
             source = inspect.getsource(kind_or_text).rstrip()
             lines += ["", f"### {name}", "", "```py", source, "```"]
     return "\n".join(lines) + "\n"

@@ -25,10 +25,10 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def mdh_components() -> Iterable[Component]:  # type: ignore[empty-body]
     """Say which components this plugin offers.
 
-    Called once, when a command first needs the registry.  Return an iterable of `Component`;
-    an empty one is fine, None is an error.  Do no work and import nothing heavy: a component names
-    its factory as "package.module:function", which is imported when the component is first used.
-    Two components of one kind and name are an error that names both distributions.
+    Called when a command needs the registry.  Return an iterable of `Component`; an empty one is
+    fine, None is an error.  Do no work and import nothing heavy: a component names its factory as
+    "package.module:function", which is imported when the component is first used.  Asking for a
+    name that two plugins offer is an error that names both distributions.
     """
 
 
@@ -37,7 +37,7 @@ def mdh_commands(cli: click.Group) -> None:
     """Add subcommands to `mdh`.
 
     Called once, before the command line is parsed, with the top click group.  Return nothing.
-    A command that has a built-in's name is an error.
+    A plugin that raises here, or replaces or removes a command, is undone as a whole.
     """
 
 

@@ -62,7 +62,7 @@ def test_the_wheel_holds_code_tasks_data_templates_and_adapters(wheel):
         "modeldiff_harness/tasks/mdh_math/data.jsonl",
     ):
         assert piece in names
-    assert any(n.startswith("modeldiff_harness/report/templates/") for n in names)
+    assert any(n.startswith("modeldiff_harness/report/render/templates/") for n in names)
     assert any(n.endswith(".safetensors") for n in names), "the demo's adapters"
     assert not [n for n in names if n.startswith(("tests/", "docs/", "plugins/"))]
 

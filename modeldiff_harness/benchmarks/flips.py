@@ -53,6 +53,10 @@ class FlipList:
     faults: tuple[AnswerFaults, ...]
     """Faults of both models' answers to these tasks."""
 
+    def of(self, task: FlippedTask) -> list[Flip]:
+        """Return the flips of one task."""
+        return [flip for flip in self.flips if flip.item.task == task.task]
+
 
 def find_flips(
     results: BenchmarkResults,

@@ -55,6 +55,8 @@ class LmEvalResults:
 
     def read(self, path: Path) -> ImportedResults:
         """Read the one model at `path`: its folder, a folder above it, or one of its files."""
+        if not path.exists():
+            raise UsageError(f"there are no results at {path}.")
         if path.is_file() and _SAMPLES.fullmatch(path.name):
             return _read(path.parent, [path])
         folder = path.parent if path.is_file() else _model_folder(path)

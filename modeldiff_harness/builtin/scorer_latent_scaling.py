@@ -149,8 +149,8 @@ class LatentScaling:
         left out (a latent that fires in one block only); V = 0 makes all of them so.
         """
         sums = self._sums
-        if sums is None:
-            raise RuntimeError("latent_scaling: finish() was called before any batch.")
+        if sums is None:  # a pass over no token
+            sums = _Sums.zeros(2, self._dictionary.n_latents, len(self._pairs))
         used = sums.tokens_B > 0
         keep_B = used if int(used.sum()) > 1 else np.ones_like(used)
         tops = {pair: self._numerators(sums, *pair) for pair in self._pairs}

@@ -9,6 +9,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -26,7 +28,6 @@ from modeldiff_harness.cli.history import history
 from modeldiff_harness.cli.models import models
 from modeldiff_harness.cli.plan import plan
 from modeldiff_harness.cli.plugins import plugins
-from modeldiff_harness.cli.printing import printable
 from modeldiff_harness.cli.quiet import quiet_libraries
 from modeldiff_harness.cli.rank import rank
 from modeldiff_harness.cli.report import report
@@ -34,8 +35,12 @@ from modeldiff_harness.cli.runs import runs
 from modeldiff_harness.cli.stages import stage_commands
 from modeldiff_harness.cli.store import gc, verify
 from modeldiff_harness.cli.tasks import tasks
-from modeldiff_harness.errors import MdhError, UsageError
+from modeldiff_harness.errors import MdhError
+from modeldiff_harness.report.render.plain_text import printable
 from modeldiff_harness.store import DISK_ERRORS, DISK_HINT, default_store_folder
+
+if TYPE_CHECKING:
+    from modeldiff_harness.plugins import Broken
 
 __all__ = ["cli", "main"]
 
@@ -97,8 +102,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def _run(given: list[str], debug: bool) -> int:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        _add_plugin_commands()
-        cli.main(given, prog_name="mdh", standalone_mode=False)
+        cli.main(given, prog_name="mdh", standalone_mode=False, obj=_add_plugin_commands())
     except MdhError as error:
         if debug:
             traceback.print_exc()
@@ -132,16 +136,10 @@ def _say(console: Console, message: str, hint: str) -> None:
     console.print(f"[bold red]mdh: error:[/] {escape(line)}")
 
 
-def _add_plugin_commands() -> None:
-    """Let plugins add commands; a name of ours is refused, a broken plugin is left to `plugins`."""
+@cache
+def _add_plugin_commands() -> tuple[Broken, ...]:
+    """Let plugins add commands, once a process; return what is broken, for `mdh plugins`."""
+    from modeldiff_harness.cli.plugin_commands import add_plugin_commands
     from modeldiff_harness.plugins import load_registry
 
-    builtin = dict(cli.commands)
-    if getattr(cli, "_plugins_added", False):
-        return
-    load_registry().manager.hook.mdh_commands(cli=cli)
-    for name, command in builtin.items():
-        if cli.commands[name] is not command:
-            cli.commands.update(builtin)
-            raise UsageError(f"a plugin replaces the built-in command {name!r}.")
-    cli._plugins_added = True  # type: ignore[attr-defined]
+    return add_plugin_commands(cli, load_registry())

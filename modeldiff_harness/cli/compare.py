@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from modeldiff_harness.cli.options import split_list
 from modeldiff_harness.cli.printing import print_report
 from modeldiff_harness.cli.progress import console_progress
 from modeldiff_harness.errors import UsageError
@@ -75,7 +76,7 @@ def request_of(baseline: Path, candidate: Path, given: dict[str, Any]) -> Any:
         replicates=tuple(given["replicates"]),
         format_in=given["format_in"],
         names=names,
-        tasks=tuple(t.strip() for t in (given["tasks"] or "").split(",") if t.strip()),
+        tasks=tuple(split_list(given["tasks"] or "")),
         metrics=_pairs("--metric", given["metrics"]),
         options=PairingOptions(
             allow_unmatched=given["allow_unmatched"],

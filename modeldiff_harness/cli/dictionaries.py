@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from modeldiff_harness.cli.printing import print_json, print_table, printable
-from modeldiff_harness.errors import MdhError, UsageError
-from modeldiff_harness.store import (
-    Store,
-    default_data_folder,
-    default_store_folder,
-    resolve_run_folder,
-)
+from modeldiff_harness.cli.printing import print_json, print_table
+from modeldiff_harness.errors import UsageError
+from modeldiff_harness.report.render.plain_text import printable
+from modeldiff_harness.store import Store, default_data_folder, default_store_folder
 
 if TYPE_CHECKING:
     from modeldiff_harness.artifacts import TrainedDictionary
@@ -25,7 +19,6 @@ __all__ = ["dictionaries"]
 
 _ROLES = ("base", "baseline", "candidate")
 _SHORT_KEY = 12
-_SHORTEST_KEY = 6
 
 
 @click.group(short_help="List, import and export dictionaries.")
@@ -37,7 +30,9 @@ def dictionaries() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def list_dictionaries(as_json: bool) -> None:
     """List the trained dictionaries in the store by key."""
-    found = list(_in_store())
+    from modeldiff_harness.latents.dictionaries.stored import stored_dictionaries
+
+    found = list(stored_dictionaries(Store(default_store_folder())))
     if as_json:
         print_json(found)
         return
@@ -108,8 +103,9 @@ def export(name: str, file_format: str, output: Path) -> None:
     JSON configuration.
     """
     from modeldiff_harness.latents.dictionaries.interchange_export import export_dictionary
+    from modeldiff_harness.latents.dictionaries.stored import named_dictionaries
 
-    found = _named(name)
+    found = named_dictionaries(name, Store(default_store_folder()), default_data_folder())
     for dictionary in found:
         folder = output if len(found) == 1 else output / _safe(dictionary.dictionary_id)
         export_dictionary(dictionary, folder, file_format=file_format)
@@ -141,16 +137,10 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
 def _print_summary(
     dictionary: TrainedDictionary, layout: str, baseline: str, candidate: str
 ) -> None:
-    import numpy as np
+    from modeldiff_harness.latents.dictionaries.norms import relative_norms
 
     config = dictionary.learner_config
-    norm = {
-        view.model: np.linalg.norm(d.astype(np.float64), axis=1)
-        for view, d in zip(dictionary.views, dictionary.decoders, strict=True)
-    }
-    larger_L = np.maximum(norm[baseline], norm[candidate])
-    alive_L = larger_L > 0
-    delta_L = 0.5 * ((norm[candidate] - norm[baseline])[alive_L] / larger_L[alive_L] + 1)
+    delta_L = relative_norms(dictionary, baseline, candidate)
     measured = config["scale"] == "measure"
     rows = [
         ("layout", layout),
@@ -165,52 +155,6 @@ def _print_summary(
         ("Δnorm 0.4–0.6", f"{int(((delta_L >= 0.4) & (delta_L <= 0.6)).sum()):,} shared"),
     ]  # fmt: skip
     print_table("", ("", ""), rows)
-
-
-def _in_store() -> Iterator[dict[str, Any]]:
-    store = Store(default_store_folder())
-    for verb, key in store.finished():
-        if verb != "train":
-            continue
-        try:
-            text = (store.folder(verb, key) / "artifact.json").read_text(encoding="utf-8")
-            fields = json.loads(text)["fields"]
-            yield {
-                "key": key,
-                "dictionary_id": fields["dictionary_id"],
-                "views": [f"{v['model']} at {v['site']}" for v in fields["views"]],
-                "learner": fields["learner"],
-                "k": fields["k"],
-            }
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # `mdh verify` is for damaged objects
-
-
-def _named(name: str) -> Sequence[TrainedDictionary]:
-    from modeldiff_harness.artifacts import TrainedDictionary, load_artifact
-
-    folder = Path(name)
-    if (folder / "artifact.json").is_file():
-        return [load_artifact(TrainedDictionary, folder)]
-    store = Store(default_store_folder())
-    if len(name) >= _SHORTEST_KEY:
-        keys = [key for verb, key in store.finished() if verb == "train" and key.startswith(name)]
-        if len(keys) > 1:
-            raise UsageError(f"{len(keys)} dictionaries have keys that begin with {name}.")
-        if keys:
-            return [store.load("train", keys[0], TrainedDictionary)]
-    try:
-        run = resolve_run_folder(default_data_folder(), name)
-    except MdhError:
-        raise UsageError(
-            f"no dictionary, folder or run {name!r}.",
-            hint="`mdh dictionaries list` and `mdh runs` list them.",
-        ) from None
-    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    keys = [stage["key"] for stage in record["stages"] if stage["verb"] == "train"]
-    if not keys:
-        raise UsageError(f"run {name!r} trained no dictionary.")
-    return [store.load("train", key, TrainedDictionary) for key in keys]
 
 
 def _safe(name: str) -> str:

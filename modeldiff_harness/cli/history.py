@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from modeldiff_harness.cli.options import split_list
 from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.store import default_data_folder, write_atomically
 
 if TYPE_CHECKING:
-    from modeldiff_harness.history.gather import History
+    from modeldiff_harness.history.records import History
 
 __all__ = ["history"]
 
@@ -41,7 +42,7 @@ def history(
     from modeldiff_harness.cli.printing import json_text
     from modeldiff_harness.history.gather import gather_history, stored_reports
 
-    names = [part.strip() for part in (pair or "").split(",") if part.strip()]
+    names = split_list(pair or "")
     if len(names) > 2:
         raise UsageError(f"--pair needs one or two models, got {len(names)}.")
     stored = stored_reports(default_data_folder())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,149 +17,32 @@ from modeldiff_harness.config import RunConfig, resolve_config
 from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.presets import PRESETS
 
-__all__ = ["ListCommand", "build_config", "key_values", "run_options"]
+__all__ = [
+    "RUN_OPTIONS",
+    "ListCommand",
+    "RunOption",
+    "build_config",
+    "flags_given",
+    "key_values",
+    "run_options",
+    "split_list",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_LISTS = ("--pair", "--tasks", "--include_path", "--sites", "--scorers", "--seed")
+
+# ── from what is typed to the values of keys ─────────────────────────────────────────────────
 
 
-class ListCommand(click.Command):
-    """A command whose list options take values by comma or by space."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Join the values after a list option with commas."""
-        joined: list[str] = []
-        at = 0
-        while at < len(args):
-            token = args[at]
-            joined.append(token)
-            at += 1
-            if token.replace("-", "_").replace("__", "--", 1) in _LISTS:
-                values = []
-                while at < len(args) and not args[at].startswith("-"):
-                    values.append(args[at].strip(","))
-                    at += 1
-                if values:
-                    joined.append(",".join(values))
-        return super().parse_args(ctx, joined)
-
-
-_OPTIONS: tuple[Callable[[F], F], ...] = (
-    click.option("--pair", metavar="BASELINE,CANDIDATE", help="The two models, in this order."),
-    click.option("--base", help="Their common ancestor (default: the alias's own)."),
-    click.option("--null_twin", help="A model trained like the baseline with another seed."),
-    click.option("--preset", help=f"Starting point: {', '.join(PRESETS)}."),
-    click.option("--config", "config_file", type=click.Path(path_type=Path),
-                 help="YAML or JSON configuration; flags override it."),
-    click.option("--tasks", help="lm-eval tasks, ours, and the words model_diff and "
-                                 "style_preference; none: all three arms."),
-    click.option("--model_args", help="For both models: dtype=…,trust_remote_code=True."),
-    click.option("--num_fewshot", type=int),
-    click.option("--limit", type=float, help="Items a task; the run is then not gateable."),
-    click.option("--batch_size", type=int),
-    click.option("--device", help="cpu, cuda, cuda:0 … (default: what is there)."),
-    click.option("--dtype", help="float32, bfloat16 or float16."),
-    click.option("--apply_chat_template", is_flag=True, default=None),
-    click.option("--chat_template", metavar="MODEL|FILE", help="One template for all models."),
-    click.option("--system_instruction"),
-    click.option("--seed", help="lm-eval's four seeds, or one for all."),
-    click.option("--gen_kwargs", help="key=value,… for generation tasks."),
-    click.option("--include_path", help="Folders with more lm-eval tasks."),
-    click.option("--log_samples", is_flag=True, help="Always on; accepted for familiarity."),
-    click.option("--use_cache", "store", type=click.Path(path_type=Path),
-                 help="The store (default: $MDH_STORE, else the platform's cache folder)."),
-    click.option("--trust_remote_code", is_flag=True, default=None),
-    click.option("--offline", is_flag=True, default=None, help="Never ask the network."),
-    click.option("--design", help="via-base, direct, …"),
-    click.option("--sites", help="resid_post.i, 0-based."),
-    click.option("--source", help="Activation source."),
-    click.option("--corpus", help="Corpus component, or a .jsonl, .parquet or .txt file."),
-    click.option("--corpus_args", help="key=value,…"),
-    click.option("--max_tokens", type=int, help="Tokens of the corpus."),
-    click.option("--activations", type=click.Choice(["cached", "stream"]),
-                 help="Keep activations on disk, or run the models while training."),
-    click.option("--buffer_tokens", type=int, help="Tokens the stream's mixing buffer holds."),
-    click.option("--learner", help="Dictionary learner."),
-    click.option("--learner_args", help="key=value,… (n_latents, k, steps, …)."),
-    click.option("--replicates", type=int, help="Dictionary seeds, and reruns of the baseline "
-                                                "that give the benchmarks' noise floor."),
-    click.option("--scorers", help="Latent scorers."),
-    click.option("--rule", help="Rule of `classify` that the profile uses."),
-    click.option("--null", "null_run", type=click.Choice(["auto", "none"]), help="The null run."),
-    click.option("--labeler"),
-    click.option("--judge"),
-    click.option("--prompts", help="`capability` or a JSONL file of prompts."),
-    click.option("--battles", help="Import battles from this file instead of judging."),
-    click.option("--max_prompts", type=int),
-    click.option("--max_new_tokens", type=int),
-)  # fmt: skip
-
-
-def run_options(function: F) -> F:
-    """Decorate a command with every option that makes a RunConfig."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
-
-
-def build_config(given: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any]]:
-    """Return the resolved configuration, and what was passed, from the options' values."""
-    passed = {k: v for k, v in given.items() if v is not None and v is not False}
-    overrides: dict[str, Any] = {}
-    nested: dict[str, dict[str, Any]] = {
-        "benchmarks": {}, "preferences": {}, "latents": {}, "runtime": {},
-    }  # fmt: skip
-    for name, value in passed.items():
-        section, key = _PLACES.get(name, (None, None))
-        if key is None:
-            continue
-        value = _PARSERS[name](value) if name in _PARSERS else value
-        (overrides if section is None else nested[section])[key] = value
-    if "model_args" in passed:
-        _apply_model_args(passed["model_args"], overrides, nested)
-    if "replicates" in passed:
-        nested["benchmarks"]["replicates"] = passed["replicates"]
-    if "tasks" in passed:
-        _apply_tasks(_split(passed["tasks"]), nested)
-    for section, values in nested.items():
-        if values:
-            overrides[section] = values
-    config = resolve_config(
-        preset=passed.get("preset"), file=passed.get("config_file"), overrides=overrides
-    )
-    return config, {k: str(v) if isinstance(v, Path) else v for k, v in passed.items()}
-
-
-def _split(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
+    """Return the parts of a list by comma; empty ones are left out."""
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _pair(text: str) -> list[str]:
-    names = _split(text)
-    if len(names) != 2:
-        raise UsageError(
-            f"--pair needs two models, got {len(names)}.", hint="Write --pair BASELINE,CANDIDATE."
-        )
-    return names
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        seeds = [int(part) for part in _split(text)]
-    except ValueError:
-        raise UsageError(f"--seed takes whole numbers, not {text!r}.") from None
-    if len(seeds) == 1:
-        return seeds * 4
-    if len(seeds) != 4:
-        raise UsageError("--seed takes one number or lm-eval's four.")
-    return seeds
 
 
 def key_values(text: str) -> dict[str, Any]:
     """Parse `key=value,…`; values are read as JSON where they are JSON, else as text."""
     values: dict[str, Any] = {}
-    for part in _split(text):
+    for part in split_list(text):
         key, equals, raw = part.partition("=")
         if not equals:
             raise UsageError(f"expected key=value, got {part!r}.")
@@ -171,77 +55,239 @@ def key_values(text: str) -> dict[str, Any]:
     return values
 
 
-def _apply_model_args(
-    text: str, overrides: dict[str, Any], nested: dict[str, dict[str, Any]]
-) -> None:
-    known = {"dtype", "trust_remote_code", "device", "batch_size"}
-    for key, value in key_values(text).items():
-        if key not in known:
-            raise UsageError(
-                f"--model_args has no {key!r} for a pair.", hint=did_you_mean(key, known)
-            )
-        if key == "dtype":
-            overrides["dtype"] = value
-        else:
-            nested["runtime"][key] = value
+def _pair(text: str) -> list[str]:
+    names = split_list(text)
+    if len(names) != 2:
+        raise UsageError(
+            f"--pair needs two models, got {len(names)}.", hint="Write --pair BASELINE,CANDIDATE."
+        )
+    return names
 
 
-def _apply_tasks(names: list[str], nested: dict[str, dict[str, Any]]) -> None:
+def _seeds(text: str) -> list[int]:
+    try:
+        seeds = [int(part) for part in split_list(text)]
+    except ValueError:
+        raise UsageError(f"--seed takes whole numbers, not {text!r}.") from None
+    if len(seeds) == 1:
+        return seeds * 4
+    if len(seeds) != 4:
+        raise UsageError("--seed takes one number or lm-eval's four.")
+    return seeds
+
+
+_ARM_WORDS = {
+    "model_diff": "latents.enabled",
+    "style_preference": "preferences.enabled",
+}
+
+
+def _tasks(text: str) -> dict[str, Any]:
     """Naming tasks selects arms: the two words switch the other arms on, anything else benches."""
-    names = [n.replace("-", "_") if n.replace("-", "_") in _ARM_WORDS else n for n in names]
-    nested["benchmarks"]["tasks"] = [n for n in names if n not in _ARM_WORDS]
-    for word, section in _ARM_WORDS.items():
-        nested[section]["enabled"] = word in names
+    words = [(name, name.replace("-", "_")) for name in split_list(text)]
+    return {
+        "benchmarks.tasks": [name for name, word in words if word not in _ARM_WORDS],
+        **{key: any(word == arm for _, word in words) for arm, key in _ARM_WORDS.items()},
+    }
 
 
-_ARM_WORDS = {"model_diff": "latents", "style_preference": "preferences"}
-
-_PLACES: Mapping[str, tuple[str | None, str]] = {
-    "pair": (None, "pair"),
-    "base": (None, "base"),
-    "null_twin": (None, "null_twin"),
-    "dtype": (None, "dtype"),
-    "apply_chat_template": (None, "apply_chat_template"),
-    "chat_template": (None, "chat_template"),
-    "system_instruction": (None, "system_instruction"),
-    "seed": (None, "seed"),
-    "num_fewshot": ("benchmarks", "num_fewshot"),
-    "limit": ("benchmarks", "limit"),
-    "gen_kwargs": ("benchmarks", "gen_kwargs"),
-    "include_path": ("benchmarks", "include_path"),
-    "batch_size": ("runtime", "batch_size"),
-    "device": ("runtime", "device"),
-    "trust_remote_code": ("runtime", "trust_remote_code"),
-    "offline": ("runtime", "offline"),
-    "design": ("latents", "design"),
-    "sites": ("latents", "sites"),
-    "source": ("latents", "source"),
-    "corpus": ("latents", "corpus"),
-    "corpus_args": ("latents", "corpus_config"),
-    "max_tokens": ("latents", "max_tokens"),
-    "activations": ("latents", "activations"),
-    "buffer_tokens": ("latents", "buffer_tokens"),
-    "learner": ("latents", "learner"),
-    "learner_args": ("latents", "learner_config"),
-    "replicates": ("latents", "replicates"),
-    "scorers": ("latents", "scorers"),
-    "rule": ("latents", "rule"),
-    "null_run": ("latents", "null"),
-    "labeler": ("latents", "labeler"),
-    "judge": ("preferences", "judge"),
-    "prompts": ("preferences", "prompts"),
-    "battles": ("preferences", "battles"),
-    "max_prompts": ("preferences", "max_prompts"),
-    "max_new_tokens": ("preferences", "max_new_tokens"),
+_MODEL_ARGS = {
+    "dtype": "dtype",
+    "trust_remote_code": "runtime.trust_remote_code",
+    "device": "runtime.device",
+    "batch_size": "runtime.batch_size",
 }
 
-_PARSERS: Mapping[str, Callable[[Any], Any]] = {
-    "pair": _pair,
-    "seed": _seeds,
-    "gen_kwargs": key_values,
-    "include_path": _split,
-    "sites": _split,
-    "scorers": _split,
-    "corpus_args": key_values,
-    "learner_args": key_values,
-}
+
+def _model_args(text: str) -> dict[str, Any]:
+    given = key_values(text)
+    for name in given:
+        if name not in _MODEL_ARGS:
+            raise UsageError(
+                f"--model_args has no {name!r} for a pair.", hint=did_you_mean(name, _MODEL_ARGS)
+            )
+    return {_MODEL_ARGS[name]: value for name, value in given.items()}
+
+
+# ── the table ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class RunOption:
+    """One option of a run: how it is typed, and the keys of RunConfig that it sets.
+
+    What was passed is kept under the flag's own name, so that the command line can be written again
+    from it.
+    """
+
+    flag: str
+    keys: tuple[str, ...] = ()
+    """With dots; empty: no setting of the run."""
+    help: str | None = None
+    type: Any = str
+    """As click takes it; bool is a flag without a value."""
+    metavar: str | None = None
+    parse: Callable[[Any], Any] | None = None
+    """What was typed → the value of every key; None: as it is."""
+    spread: Callable[[Any], dict[str, Any]] | None = None
+    """What was typed → key → value, where one option sets several keys to different values."""
+    many: bool = False
+    """Takes values by comma or by space."""
+    parameter: str = ""
+    """Name of the command's parameter, where it is not the flag's."""
+
+    @property
+    def name(self) -> str:
+        """Name of the command's parameter."""
+        return self.parameter or self.flag.removeprefix("--")
+
+    def decorate(self, function: F) -> F:
+        """Add this option to a command."""
+        typed = {"is_flag": True, "default": None} if self.type is bool else {"type": self.type}
+        return click.option(self.flag, self.name, help=self.help, metavar=self.metavar, **typed)(
+            function
+        )
+
+    def settings(self, typed: Any) -> dict[str, Any]:
+        """Return key → value for what was typed; UsageError when it cannot be read."""
+        if self.spread is not None:
+            return self.spread(typed)
+        return dict.fromkeys(self.keys, self.parse(typed) if self.parse else typed)
+
+
+_FILE = click.Path(path_type=Path)
+
+RUN_OPTIONS: tuple[RunOption, ...] = (
+    RunOption("--pair", ("pair",), "The two models, in this order.",
+              metavar="BASELINE,CANDIDATE", parse=_pair, many=True),
+    RunOption("--base", ("base",), "Their common ancestor (default: the alias's own)."),
+    RunOption("--null_twin", ("null_twin",),
+              "A model trained like the baseline with another seed."),
+    RunOption("--preset", (), f"Starting point: {', '.join(PRESETS)}."),
+    RunOption("--config", (), "YAML or JSON configuration; flags override it.", type=_FILE),
+    RunOption("--tasks", ("benchmarks.tasks", *_ARM_WORDS.values()),
+              "lm-eval tasks, ours, and the words model_diff and style_preference; none: all "
+              "three arms.", spread=_tasks, many=True),
+    RunOption("--model_args", tuple(_MODEL_ARGS.values()),
+              "For both models: dtype=…,trust_remote_code=True.", spread=_model_args),
+    RunOption("--num_fewshot", ("benchmarks.num_fewshot",), type=int),
+    RunOption("--limit", ("benchmarks.limit",), "Items a task; the run is then not gateable.",
+              type=float),
+    RunOption("--batch_size", ("runtime.batch_size",), type=int),
+    RunOption("--device", ("runtime.device",), "cpu, cuda, cuda:0 … (default: what is there)."),
+    RunOption("--dtype", ("dtype",), "float32, bfloat16 or float16."),
+    RunOption("--apply_chat_template", ("apply_chat_template",), type=bool),
+    RunOption("--chat_template", ("chat_template",), "One template for all models.",
+              metavar="MODEL|FILE"),
+    RunOption("--system_instruction", ("system_instruction",)),
+    RunOption("--seed", ("seed",), "lm-eval's four seeds, or one for all.",
+              parse=_seeds, many=True),
+    RunOption("--gen_kwargs", ("benchmarks.gen_kwargs",), "key=value,… for generation tasks.",
+              parse=key_values),
+    RunOption("--include_path", ("benchmarks.include_path",), "Folders with more lm-eval tasks.",
+              parse=split_list, many=True),
+    RunOption("--log_samples", (), "Always on; accepted for familiarity.", type=bool),
+    RunOption("--use_cache", (),
+              "The store (default: $MDH_STORE, else the platform's cache folder).",
+              type=_FILE, parameter="store"),
+    RunOption("--trust_remote_code", ("runtime.trust_remote_code",), type=bool),
+    RunOption("--offline", ("runtime.offline",), "Never ask the network.", type=bool),
+    RunOption("--design", ("latents.design",), "via-base, direct, …"),
+    RunOption("--sites", ("latents.sites",), "resid_post.i, 0-based.",
+              parse=split_list, many=True),
+    RunOption("--source", ("latents.source",), "Activation source."),
+    RunOption("--corpus", ("latents.corpus",),
+              "Corpus component, or a .jsonl, .parquet or .txt file."),
+    RunOption("--corpus_args", ("latents.corpus_config",), "key=value,…", parse=key_values),
+    RunOption("--max_tokens", ("latents.max_tokens",), "Tokens of the corpus.", type=int),
+    RunOption("--activations", ("latents.activations",),
+              "Keep activations on disk, or run the models while training.",
+              type=click.Choice(["cached", "stream"])),
+    RunOption("--buffer_tokens", ("latents.buffer_tokens",),
+              "Tokens the stream's mixing buffer holds.", type=int),
+    RunOption("--learner", ("latents.learner",), "Dictionary learner."),
+    RunOption("--learner_args", ("latents.learner_config",),
+              "key=value,… (n_latents, k, steps, …).", parse=key_values),
+    RunOption("--replicates", ("latents.replicates", "benchmarks.replicates"),
+              "Dictionary seeds, and reruns of the baseline that give the benchmarks' noise floor.",
+              type=int),
+    RunOption("--scorers", ("latents.scorers",), "Latent scorers.", parse=split_list, many=True),
+    RunOption("--rule", ("latents.rule",), "Rule of `classify` that the profile uses."),
+    RunOption("--null", ("latents.null",), "The null run.", type=click.Choice(["auto", "none"])),
+    RunOption("--labeler", ("latents.labeler",)),
+    RunOption("--judge", ("preferences.judge",)),
+    RunOption("--prompts", ("preferences.prompts",), "`capability` or a JSONL file of prompts."),
+    RunOption("--battles", ("preferences.battles",),
+              "Import battles from this file instead of judging."),
+    RunOption("--max_prompts", ("preferences.max_prompts",), type=int),
+    RunOption("--max_new_tokens", ("preferences.max_new_tokens",), type=int),
+)  # fmt: skip
+"""In the order of the help; of two that set one key, the first wins."""
+
+
+# ── what commands do with it ─────────────────────────────────────────────────────────────────
+
+
+class ListCommand(click.Command):
+    """A command whose list options take values by comma or by space."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join the values after a list option with commas."""
+        lists = {option.flag for option in RUN_OPTIONS if option.many}
+        joined: list[str] = []
+        at = 0
+        while at < len(args):
+            token = args[at]
+            joined.append(token)
+            at += 1
+            if token.replace("-", "_").replace("__", "--", 1) in lists:
+                values = []
+                while at < len(args) and not args[at].startswith("-"):
+                    values.append(args[at].strip(","))
+                    at += 1
+                if values:
+                    joined.append(",".join(values))
+        return super().parse_args(ctx, joined)
+
+
+def run_options(function: F) -> F:
+    """Decorate a command with every option that makes a RunConfig."""
+    for option in reversed(RUN_OPTIONS):
+        function = option.decorate(function)
+    return function
+
+
+def flags_given(context: click.Context) -> dict[str, str]:
+    """Return parameter → flag of the options that stand on the command line."""
+    return {
+        param.name: param.opts[0]
+        for param in context.command.params
+        if isinstance(param, click.Option)
+        and param.name is not None
+        and context.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE
+    }
+
+
+def build_config(given: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any]]:
+    """Return the resolved configuration, and what was passed, from the options' values."""
+    passed = {k: v for k, v in given.items() if v is not None and v is not False}
+    settings: dict[str, Any] = {}
+    for option in RUN_OPTIONS:
+        if option.name in passed:
+            settings = option.settings(passed[option.name]) | settings
+    config = resolve_config(
+        preset=passed.get("preset"), file=passed.get("config"), overrides=_nested(settings)
+    )
+    return config, {k: str(v) if isinstance(v, Path) else v for k, v in passed.items()}
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {"a": {"b": …}} of {"a.b": …}."""
+    nested: dict[str, Any] = {}
+    for key, value in settings.items():
+        *outer, last = key.split(".")
+        place = nested
+        for name in outer:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return nested

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from modeldiff_harness.cli.options import ListCommand
+from modeldiff_harness.cli.options import ListCommand, split_list
 from modeldiff_harness.errors import UsageError
 
 __all__ = ["plan"]
@@ -55,17 +53,13 @@ def plan(
     from modeldiff_harness.cli.printing import json_text, show_section
     from modeldiff_harness.gate.sample_size import SizeQuestion, needed_sizes
     from modeldiff_harness.gate.sample_size_section import render_sizes
-    from modeldiff_harness.report.schema import read_report
-    from modeldiff_harness.store import default_data_folder, resolve_run_folder
+    from modeldiff_harness.report.stored import stored_report
 
-    names = tuple(dict.fromkeys(n.strip() for n in (tasks or "").split(",") if n.strip()))
+    names = tuple(dict.fromkeys(split_list(tasks or "")))
     if not names and run is None:
         raise UsageError("nothing to plan.", hint="Name --tasks, or a finished run with --run.")
     general, own = _margins(margin)
-    report = None
-    if run is not None:
-        folder = resolve_run_folder(default_data_folder(), run)
-        report = read_report(Path(folder) / "report.json")
+    report = stored_report(run)[0] if run is not None else None
     found = needed_sizes(
         SizeQuestion(
             names, general, own, elo_margin, discordance, power, confidence, sign_consistency

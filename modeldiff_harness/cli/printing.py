@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from modeldiff_harness.report.render.plain_text import printable
+
 if TYPE_CHECKING:
     from modeldiff_harness.artifacts import Report
     from modeldiff_harness.contracts import RenderedSection, ReportSection
@@ -26,7 +28,6 @@ __all__ = [
     "print_report",
     "print_stages",
     "print_table",
-    "printable",
     "show_section",
 ]
 
@@ -65,11 +66,6 @@ def table_console() -> Console:
     if console.is_terminal or "COLUMNS" in os.environ:
         return console
     return Console(highlight=False, width=_PIPE_WIDTH)
-
-
-def printable(text: str) -> str:
-    """Return `text` with control characters blanked: it may come from a file or a model."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def print_json(value: Any) -> None:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modeldiff_harness.cli.options import ListCommand, key_values, run_options
+from modeldiff_harness.cli.options import (
+    RUN_OPTIONS,
+    ListCommand,
+    flags_given,
+    key_values,
+    run_options,
+)
 from modeldiff_harness.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -17,11 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["rank"]
 
-_OWN = (
-    "baseline", "candidate", "output_format", "output", "format_in", "format_args", "columns",
-    "winners", "category", "style_coefficients", "feature_set", "pair_only",
-)  # fmt: skip
-_FLAG_OF = {"output_format": "format"}
+_OF_A_RUN = {option.name for option in RUN_OPTIONS}
 
 
 @click.command(
@@ -65,30 +67,25 @@ def rank(files: tuple[Path, ...], store: Path | None, **given: Any) -> None:
 
     Without FILE: the stage of a run that is called `rank`, with the options of `evaluate`.
     """
-    own = {name: given.pop(name) for name in _OWN}
-    passed = {name: value for name, value in own.items() if value not in (None, ())}
-    if not files:
-        if passed:
-            flag = _FLAG_OF.get(next(iter(passed)), next(iter(passed)))
+    flags = flags_given(click.get_current_context())
+    for name, flag in flags.items():
+        if files and name in _OF_A_RUN:
             raise UsageError(
-                f"--{flag} is for a file of battles, and none is given.",
+                f"{flag} is for a run; a file of battles is ranked without one.",
+                hint="Leave it out, or leave out FILE.",
+            )
+        if not files and name not in _OF_A_RUN:
+            raise UsageError(
+                f"{flag} is for a file of battles, and none is given.",
                 hint="Write `mdh rank FILE --baseline X --candidate Y`.",
             )
+    if files:
+        own = {name: value for name, value in given.items() if name not in _OF_A_RUN}
+        _show(_ranked(files, own), own)
+    else:
         from modeldiff_harness.cli.stages import run_stage
 
-        run_stage("rank", store, given)
-        return
-    foreign = [
-        name
-        for name, value in {**given, "use_cache": store}.items()
-        if value is not None and value is not False
-    ]
-    if foreign:
-        raise UsageError(
-            f"--{foreign[0]} is for a run; a file of battles is ranked without one.",
-            hint="Leave it out, or leave out FILE.",
-        )
-    _show(_ranked(files, own), own)
+        run_stage("rank", store, {k: v for k, v in given.items() if k in _OF_A_RUN})
 
 
 def _ranked(files: Sequence[Path], own: Mapping[str, Any]) -> PreferenceDeltas:

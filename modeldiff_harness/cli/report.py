@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from modeldiff_harness.cli.printing import print_report
-from modeldiff_harness.store import default_data_folder, resolve_run_folder, write_atomically
+from modeldiff_harness.store import write_atomically
 
 __all__ = ["report"]
 
@@ -30,10 +30,9 @@ def report(run: str, output_format: str, output: Path | None) -> None:
     from modeldiff_harness.gate.write import verdict_of
     from modeldiff_harness.plugins import load_registry
     from modeldiff_harness.report.render.html import render_html
-    from modeldiff_harness.report.schema import read_report
+    from modeldiff_harness.report.stored import stored_report
 
-    folder = resolve_run_folder(default_data_folder(), run)
-    found = read_report(folder / "report.json")
+    found, folder = stored_report(run)
     verdict = verdict_of(found, folder)
     installed = load_registry().sections()
     sections = with_verdict(verdict, installed) if verdict else installed

@@ -1,16 +1,16 @@
 """The kinds of plugin and what each must do.  Imports no torch; tensors are named by letters.
 
 A plugin distribution registers `Component`s through the hook `mdh_components`; a component's
-factory returns an object that satisfies the Protocol of its kind.  Kinds without a Protocol here
-(model_aliases, corpus, design, probe, feature_set, battle_importer, task_suite)
-state their return type in `KINDS`.
+factory returns an object that satisfies the Protocol of its kind.
 
 component.py     Component, KINDS
 runtime.py       how the work is run
+models.py        names for models
+corpora.py       documents
 activations.py   sources and streams
 dictionaries.py  learners, designs, codes
 latents.py       scorers and labelers
-results.py       importers of benchmark results
+benchmarks.py    importers of benchmark results, suites of tasks
 preferences.py   judges, battles, style
 report.py        sections
 """
@@ -23,7 +23,9 @@ from modeldiff_harness.contracts.activations import (
     ActivationStream,
     SourceModels,
 )
+from modeldiff_harness.contracts.benchmarks import ResultImporter, TaskSuite
 from modeldiff_harness.contracts.component import API_VERSION, KINDS, Component
+from modeldiff_harness.contracts.corpora import Corpus
 from modeldiff_harness.contracts.dictionaries import (
     Codes,
     DesignMember,
@@ -32,6 +34,7 @@ from modeldiff_harness.contracts.dictionaries import (
     DocumentFirings,
 )
 from modeldiff_harness.contracts.latents import Labeler, LatentScorer, ScoreContext
+from modeldiff_harness.contracts.models import ModelAliases
 from modeldiff_harness.contracts.preferences import (
     AnswerPair,
     BattleImporter,
@@ -46,7 +49,6 @@ from modeldiff_harness.contracts.report import (
     ReportSection,
     ReportTable,
 )
-from modeldiff_harness.contracts.results import ResultImporter
 from modeldiff_harness.contracts.runtime import Runtime
 from modeldiff_harness.events import StageEvent, TrainStepEvent
 
@@ -59,6 +61,7 @@ __all__ = [
     "BattleImporter",
     "Codes",
     "Component",
+    "Corpus",
     "DesignMember",
     "DictionaryDesign",
     "DictionaryLearner",
@@ -71,6 +74,7 @@ __all__ = [
     "KINDS",
     "Labeler",
     "LatentScorer",
+    "ModelAliases",
     "RenderedSection",
     "ReportSection",
     "ReportTable",
@@ -79,5 +83,6 @@ __all__ = [
     "ScoreContext",
     "SourceModels",
     "StageEvent",
+    "TaskSuite",
     "TrainStepEvent",
 ]

@@ -13,23 +13,22 @@ API_VERSION = 1
 """Version of this file's contracts; a component of another major version is refused."""
 
 KINDS: Mapping[str, str] = {
-    "model_aliases": "() -> Mapping[str, ModelRef]",
-    "corpus": "(**config) -> Iterable[Document]",
+    "model_aliases": "ModelAliases",
+    "corpus": "Corpus",
     "activation_source": "ActivationSource",
     "design": "DictionaryDesign",
     "dictionary_learner": "DictionaryLearner",
     "latent_scorer": "LatentScorer",
-    "probe": "Probe: run(models, dictionary, owners) -> artifact; what needs the models themselves",
     "labeler": "Labeler",
-    "provider": "client of a paid or remote model, used by judges and labelers",
     "judge": "Judge",
     "feature_set": "FeatureSet",
     "result_importer": "ResultImporter",
     "battle_importer": "BattleImporter",
-    "task_suite": "() -> folder of lm-eval tasks (Path) or None when its data is not installed",
+    "task_suite": "TaskSuite",
     "report_section": "ReportSection",
 }
-"""Kind → what its factory returns."""
+"""Kind → the Protocol of what its factory returns; of the factory itself for model_aliases and
+task_suite, whose product is plain data."""
 
 
 @dataclass(frozen=True)

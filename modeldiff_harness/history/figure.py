@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from modeldiff_harness.contracts import Figure
-from modeldiff_harness.history.gather import HistoryEntry, PairHistory
+from modeldiff_harness.history.records import HistoryEntry, PairHistory
 from modeldiff_harness.report import svg
 from modeldiff_harness.report.wording import interval, signed
 

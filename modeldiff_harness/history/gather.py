@@ -4,107 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 from modeldiff_harness.artifacts import Report, Verdict
 from modeldiff_harness.errors import MdhError
 from modeldiff_harness.gate.schema import read_verdict
+from modeldiff_harness.history.records import (
+    History,
+    HistoryEntry,
+    HistoryNumber,
+    Move,
+    PairHistory,
+)
 from modeldiff_harness.report.schema import read_report, report_digest
 from modeldiff_harness.report.wording import on_unit_scale
 
-__all__ = [
-    "History",
-    "HistoryEntry",
-    "HistoryNumber",
-    "Move",
-    "PairHistory",
-    "gather_history",
-    "stored_reports",
-]
+__all__ = ["gather_history", "stored_reports"]
 
 MOVED = 2.576
 """Standard errors of a difference of two deltas that count as a move (1 %, two-sided)."""
-
-
-@dataclass(frozen=True)
-class HistoryNumber:
-    """One delta of one report, candidate − baseline."""
-
-    estimate: float
-    lower: float
-    upper: float
-    se: float | None
-    unit: str
-    """points, Elo, or the metric's name."""
-    higher_is_better: bool
-
-
-@dataclass(frozen=True)
-class HistoryEntry:
-    """One stored report."""
-
-    name: str
-    """The run's, or the name it was saved under when the run is gone."""
-    saved_as: str | None
-    """Name of the saved reference (`mdh baseline save`) that it is, if any."""
-    folder: str
-    date: str
-    baseline: str
-    candidate: str
-    baseline_digest: str | None
-    """Of the weights, adapter included."""
-    candidate_digest: str | None
-    report_digest: str
-    smoke: bool
-    outcome: str | None
-    """PASS, FAIL or INCONCLUSIVE; None when no gate ran."""
-    policy_digest: str | None
-    numbers: dict[str, HistoryNumber]
-    """What was measured → its delta, primary metrics only."""
-
-
-@dataclass(frozen=True)
-class Move:
-    """A delta that is not what the reference had, beyond what chance explains."""
-
-    number: str
-    entry: str
-    """The later report."""
-    since: str
-    """The reference."""
-    change: float
-    """Later − reference, in the number's unit."""
-    standard_errors: float
-    """change / √(se² + se²): too careful where both measured the same items."""
-    worse: bool
-    weights_changed: bool
-    """False: neither model changed, so the measurement did."""
-
-
-@dataclass(frozen=True)
-class PairHistory:
-    """The reports of one pair, oldest first."""
-
-    baseline: str
-    candidate: str
-    reference: str
-    """The entry that moves are told against: the one named, else the oldest."""
-    entries: tuple[HistoryEntry, ...]
-    moves: tuple[Move, ...]
-    policy_changes: tuple[str, ...]
-    """Entries whose gate had another policy than the gate before."""
-
-
-@dataclass(frozen=True)
-class History:
-    """Everything `mdh history` says."""
-
-    pairs: tuple[PairHistory, ...]
-    """By the names of baseline and candidate."""
-    unreadable: dict[str, str]
-    """Folder → why its report could not be read."""
 
 
 def stored_reports(data: Path) -> list[tuple[str, bool, Path]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.history.figure import history_figure, sparkline
-from modeldiff_harness.history.gather import History, HistoryEntry, PairHistory
+from modeldiff_harness.history.records import History, HistoryEntry, PairHistory
 from modeldiff_harness.report.wording import ABSENT, interval, short_digest, signed
 
 __all__ = ["history_sections"]

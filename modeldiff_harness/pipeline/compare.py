@@ -45,7 +45,6 @@ __all__ = [
     "CompareRequest",
     "Comparison",
     "compare",
-    "report_sections",
     "results_of_run",
     "write_comparison",
 ]
@@ -279,15 +278,6 @@ def _config(request: CompareRequest) -> dict[str, Any]:
     plain["replicates"] = [path.name for path in request.replicates]
     cleaned: dict[str, Any] = json.loads(json.dumps(plain, default=str))
     return cleaned
-
-
-def report_sections(registry: Registry | None = None) -> list[ReportSection]:
-    """Build every installed section of the report."""
-    registry = registry or load_registry()
-    return [
-        registry.choose("report_section", found.component.name).build()
-        for found in registry.all("report_section")
-    ]
 
 
 def write_comparison(

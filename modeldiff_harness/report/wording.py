@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from modeldiff_harness.artifacts import BenchmarkRow, Estimate
+from modeldiff_harness.artifacts import AnswerFaults, BenchmarkRow, Estimate
 from modeldiff_harness.taxonomy import load_taxonomy
 
 __all__ = [
     "ABSENT",
+    "FAULT_COLUMNS",
     "capability_title",
     "class_title",
     "ended",
+    "fault_cells",
+    "filtered",
     "interval",
     "number",
     "on_unit_scale",
@@ -23,6 +26,9 @@ __all__ = [
 
 ABSENT = "–"
 """Shown where there is no number; never zero."""
+
+FAULT_COLUMNS = ("task", "model", "answers", "not extracted", "empty", "truncated", "refused",
+                 "errors")  # fmt: skip
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -82,6 +88,23 @@ def class_title(key: str) -> str:
     """Return a class's title; keys that the taxonomy does not know as they are."""
     taxonomy = load_taxonomy()
     return taxonomy.capability_class(key).title if key in taxonomy.class_keys else key
+
+
+def filtered(name: str, answer_filter: str) -> str:
+    """Return a task or metric with the filter of its answers, where it has one."""
+    return name if answer_filter in ("", "none") else f"{name}, {answer_filter}"
+
+
+def fault_cells(found: AnswerFaults) -> tuple[str, ...]:
+    """Return a row of counts under `FAULT_COLUMNS`; what was not recorded is absent, not zero."""
+    counts = (found.n_not_extracted, found.n_empty, found.n_truncated, found.n_refused,
+              found.n_errors)  # fmt: skip
+    return (
+        filtered(found.task, found.filter),
+        found.model,
+        f"{found.n:,}",
+        *(ABSENT if count is None else f"{count:,}" for count in counts),
+    )
 
 
 def ended(sentence: str) -> str:

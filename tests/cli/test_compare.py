@@ -208,9 +208,10 @@ def test_flips_of_a_run_come_from_the_store(mdh, finished):
 
 def test_options_of_pairing_are_refused_for_a_run(mdh, pair, tmp_path):
     assert mdh("compare", *pair, "--output_path", tmp_path / "out").code == 0
-    said = mdh("flips", tmp_path / "out", "--allow_unmatched")
-    assert said.code == 2
-    assert "a run is paired already" in said.error_line()
+    for flag in (["--allow_unmatched"], ["--cluster", "gsm8k=none"]):
+        said = mdh("flips", tmp_path / "out", *flag)
+        assert said.code == 2
+        assert f"{flag[0]} says how two results are paired" in said.error_line()
 
 
 def test_options_may_stand_before_the_folders(mdh, pair):

@@ -174,6 +174,8 @@ def test_hostile_names_are_text_in_every_form(light: Any, tmp_path: Path) -> Non
         (("{file}", "--baseline", "alpha-1", "--candidate", "beta"), "Did you mean 'beta-2'"),
         (("{file}", "--baseline", "alpha-1", "--candidate", "alpha-1"), "both 'alpha-1'"),
         (("{file}", *PAIR, "--tasks", "mmlu"), "--tasks is for a run"),
+        (("{file}", *PAIR, "--null", "none"), "--null is for a run"),
+        (("{file}", *PAIR, "--use_cache", "x"), "--use_cache is for a run"),
         (("{file}", *PAIR, "--format_in", "lmarna"), "unknown battle format.*'lmarena'"),
         (("{file}", *PAIR, "--format_in", "alpaca-eval"), "no usable battle in the format"),
         (("{file}", *PAIR, "--format_args", "x=1"), "needs the importer it is for"),

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from pages import DOCS, PAGES, ROOT, Block, blocks, name
 
-from modeldiff_harness.artifacts import LatentEvidence, PreferencePrompt
-from modeldiff_harness.contracts import AnswerPair
-from modeldiff_harness.plugins import load_registry
-from modeldiff_harness.testing.reports import sample_report
+from modeldiff_harness import AnswerPair, PreferencePrompt, load_registry, testing
+from modeldiff_harness.contracts import KINDS
+from modeldiff_harness.testing.checks.plugins import CHECKS
 
 EXAMPLE = ROOT / "plugins" / "mdh-example-scorer"
 WITH_CODE = [p for p in PAGES if any(b.info == "python" for b in blocks(p))]
@@ -81,32 +80,22 @@ def test_the_readme_plugin_has_at_most_twenty_lines():
     assert len(block.text.splitlines()) <= 20
 
 
-def test_the_how_to_components_do_what_their_kinds_ask(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    registry = run(DOCS / "how-to" / "write-a-plugin.md")["registry"]
+def test_the_tests_that_the_how_to_shows_pass(tmp_path, monkeypatch):
+    page = run(DOCS / "how-to" / "write-a-plugin.md")
+    shown = [test for name, test in page.items() if name.startswith("test_")]
+    assert len(shown) == 1
+    for test in shown:
+        test(tmp_path, monkeypatch)
 
-    def build(kind: str, component: str):
-        return registry.choose(kind, component).build()
 
-    assert build("model_aliases", "ours")["ours-sft"].base == "ours-pt"
-    (member,) = build("design", "only-candidate").members(
-        baseline="a", candidate="b", base="o", null_twin=None, site="resid_post.1"
-    )
-    assert set(member.roles) == set(member.models) == {"o", "b"}
-    features = build("feature_set", "exclamations-v1")
-    one, other = features.count("Oh! No!", 4), features.count("Oh.", 2)
-    assert features.difference(one, other) == [-d for d in features.difference(other, one)]
-    votes = tmp_path / "x.votes"
-    votes.write_text('["p1", "model_a"]\nnonsense\n', encoding="utf-8")
-    battles, dropped = build("battle_importer", "two-columns").read(votes)
-    assert (battles[0].winner, dropped) == ("model_a", {"not a pair": 1})
-    assert build("task_suite", "colours") is None
-    section = build("report_section", "one-line").render(sample_report())
-    assert "tasks were paired" in section.paragraphs[0]
-    seen = LatentEvidence("d", 3, (), ("refusal", "math_reasoning"), (1, 2), (4, 4), (0.5, 2.0),
-                          (10, 10), ((), ()), {}, 0.0)  # fmt: skip
-    (label,) = build("labeler", "loudest").label([seen])
-    assert (label.latent, label.capability) == (3, "math_reasoning")
+def test_the_how_to_names_contract_check_and_file_of_every_kind():
+    page = (DOCS / "how-to" / "write-a-plugin.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(\w+)\]\(#\w+\) \| `(\w+)` \| `(\w+)` \| `([\w/.]+)` \|$", page, re.M)
+    assert {kind: contract for kind, contract, _, _ in rows} == dict(KINDS)
+    for kind, _, check, file in rows:
+        assert CHECKS[kind].endswith(f":{check}")
+        assert check in testing.__all__
+        assert (ROOT / "modeldiff_harness" / file).is_file()
 
 
 def test_the_counts_of_the_statistics_page_are_what_its_code_prints(capsys):

@@ -13,6 +13,7 @@ from modeldiff_harness import artifacts, errors
 from modeldiff_harness.cli import cli
 from modeldiff_harness.config import RunConfig
 from modeldiff_harness.contracts import KINDS
+from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.presets import PRESETS
 
 
@@ -88,11 +89,30 @@ def test_every_configuration_key_is_documented():
         assert f"\n### {preset}\n" in page
 
 
-def test_every_kind_has_a_section_here_and_in_the_how_to():
-    page, how_to = text("reference/plugin-kinds.md"), text("how-to/write-a-plugin.md")
-    for kind in KINDS:
-        assert f"\n## {kind}\n" in page
-        assert kind in how_to
+def section_of(page: str, heading: str) -> str:
+    """The text below a heading of the second level, up to the next."""
+    found = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    assert found is not None, f"no heading {heading}"
+    return found[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_has_its_contract_in_the_reference_and_a_start_in_the_how_to(kind: str):
+    """What a stage asks for has a built-in; only a kind that has none may be called reserved."""
+    reference, how_to = text("reference/plugin-kinds.md"), text("how-to/write-a-plugin.md")
+    built_in = load_registry().names(kind)
+    contract, start = section_of(reference, kind), section_of(how_to, kind)
+    for name in built_in:
+        assert f"- `{name}`:" in contract, name
+    assert ("reserved" in contract, "reserved" in start) == (not built_in, not built_in)
+    row = rf"^\| \[{kind}\]\(#{kind}\) \| `?(\S+?)`? \| "
+    (copied,) = re.findall(row, how_to, re.MULTILINE)
+    assert (copied == "–") == (not built_in)
+
+
+def test_the_how_to_has_a_row_for_no_other_kind():
+    rows = re.findall(r"^\| \[(\w+)\]\(#\w+\)", text("how-to/write-a-plugin.md"), re.MULTILINE)
+    assert sorted(rows) == sorted(KINDS)
 
 
 def test_every_hook_has_a_section_whose_heading_is_its_signature():

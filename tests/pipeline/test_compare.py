@@ -35,7 +35,6 @@ from modeldiff_harness.pipeline.compare import (
     CompareRequest,
     Comparison,
     compare,
-    report_sections,
     results_of_run,
     write_comparison,
 )
@@ -402,7 +401,7 @@ def test_a_task_that_cannot_be_paired_does_not_stop_the_others(tmp_path: Path) -
 
 def test_a_written_comparison_is_a_report_and_keeps_every_item(tmp_path: Path) -> None:
     found = run(tmp_path, *table(30, 7, 15, 20))
-    write_comparison(found, tmp_path / "out", report_sections())
+    write_comparison(found, tmp_path / "out", load_registry().sections())
     assert read_report(tmp_path / "out" / "report.json") == found.report
     document = json.loads((tmp_path / "out" / "report.json").read_text())
     assert document["benchmarks"]["rows"][0]["counts"]["broken"] == 15

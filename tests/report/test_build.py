@@ -28,15 +28,16 @@ from modeldiff_harness.artifacts import (
     View,
 )
 from modeldiff_harness.artifacts.corpus import SPLITS
-from modeldiff_harness.report.build import latents as latents_module
+from modeldiff_harness.report.build import examples as examples_module
 from modeldiff_harness.report.build.build import FLIPPED_PER_TASK, build_report
+from modeldiff_harness.report.build.examples import EXAMPLES_PER_LATENT
 from modeldiff_harness.report.build.inputs import (
     LatentFindings,
     MemberFindings,
     NotMeasured,
     ReportInputs,
 )
-from modeldiff_harness.report.build.latents import EXAMPLES_PER_LATENT, latents_report
+from modeldiff_harness.report.build.latents import latents_report
 from modeldiff_harness.report.schema import to_json
 from modeldiff_harness.testing.latents import planted_scores
 
@@ -198,7 +199,7 @@ def test_examples_are_the_strongest_top_windows_bounded_and_without_padding():
 
 @pytest.mark.parametrize(("budget", "shown"), [(6, 2), (3, 1), (0, 0)])
 def test_many_latents_have_fewer_windows_each_and_the_last_ones_none(monkeypatch, budget, shown):
-    monkeypatch.setattr(latents_module, "EXAMPLES_PER_REPORT", budget)
+    monkeypatch.setattr(examples_module, "EXAMPLES_PER_REPORT", budget)
     rows = rows_by_id()
     assert len(rows[1].examples) == shown
     assert sum(len(row.examples) for row in rows.values()) <= budget

@@ -11,11 +11,12 @@ from modeldiff_harness.artifacts import (
     LatentsReport,
     PreferencesReport,
 )
-from modeldiff_harness.contracts import Component, RenderedSection
+from modeldiff_harness.contracts import Component, RenderedSection, ReportTable
 from modeldiff_harness.hookspecs import hookimpl
 from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.report.render.sections import render_sections
-from modeldiff_harness.report.sections.latents import ROWS_SHOWN, short_names
+from modeldiff_harness.report.sections.dictionary_tables import short_names
+from modeldiff_harness.report.sections.latents import ROWS_SHOWN
 from modeldiff_harness.testing.reports import assemble_report, with_preferences
 
 SECTIONS = load_registry().sections()
@@ -110,6 +111,24 @@ def test_a_failing_section_is_shown_as_failed_and_costs_nothing_else(report):
     assert "str, not a RenderedSection" in found[1].paragraphs[0]
     assert "KeyError" in found[0].paragraphs[0]
     assert "no such thing" in found[0].paragraphs[0]
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (ReportTable("T", ("a", "b"), (("1",),)), "rows of another length"),
+        (ReportTable("T", ("a",), (("1",),), tones=("good", "bad")), "one tone a row"),
+        (ReportTable("T", ("a",), (("1",),), tones=("green",)), "unknown tone 'green'"),
+        (ReportTable("T", ("a",), ((1,),)), "not text"),
+    ],
+)
+def test_a_table_that_no_renderer_could_show_is_a_failed_section(report, table, says):
+    section = SimpleNamespace(
+        name="mine", order=1, render=lambda _: RenderedSection("mine", "Mine", (), (table,))
+    )
+    (found,) = render_sections(report, [section])
+    assert says in found.paragraphs[0]
+    assert found.tables == ()
 
 
 def test_arms_that_were_not_measured_say_why_and_show_no_number():

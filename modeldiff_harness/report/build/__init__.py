@@ -1,5 +1,6 @@
 """Artifacts → `Report`: what is shown, as data.
 
-inputs: what the arms hand over; build: the whole; preferences, latents: their arm; lenses: the
+inputs: what the arms hand over; build: the whole; preferences, latents (with
+examples): their arm; lenses: the
 arms side by side, per capability; summary: the sentences a reviewer reads first.
 """

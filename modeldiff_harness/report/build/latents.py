@@ -14,16 +14,12 @@ from modeldiff_harness.artifacts import (
     LatentOwners,
     LatentReport,
     LatentsReport,
-    TokenWindow,
 )
-from modeldiff_harness.artifacts.corpus import SPLITS
+from modeldiff_harness.report.build.examples import example_windows
 from modeldiff_harness.report.build.inputs import LatentFindings, MemberFindings
 
 __all__ = ["latents_report"]
 
-EXAMPLES_PER_LATENT = 4
-EXAMPLES_PER_REPORT = 2400
-"""Windows in all, about 3 kB each: report.json stays below 10 MB however many latents there are."""
 _SPECIFIC = ("baseline", "candidate", "base")
 _UNLABELLED = LatentLabel("", -1, None, "", "", reason="not labelled")
 
@@ -104,12 +100,12 @@ def _latent_rows(found: LatentFindings, member: MemberFindings) -> list[LatentRe
     labels = member.labels.by_latent()
     owners_of = _owners_by_latent(member.owners)
     specific = [i for i, owners in owners_of.items() if set(owners.values()) & set(_SPECIFIC)]
-    decoys = [i for i in labels if i not in set(specific)]
+    decoys = sorted(labels.keys() - set(specific))
     ranks = _ranks(member.owners, specific)
     in_order = sorted(specific, key=lambda i: ranks[i])
-    examples = _examples(found, member, in_order)
+    examples = example_windows(found, member, in_order)
     rows = []
-    for latent in [*in_order, *sorted(decoys)]:
+    for latent in [*in_order, *decoys]:
         label = labels.get(latent, _UNLABELLED)
         owners = owners_of.get(latent) or _owners_of_one(member.owners, latent)
         rows.append(
@@ -128,7 +124,7 @@ def _latent_rows(found: LatentFindings, member: MemberFindings) -> list[LatentRe
                 test_score=label.test_score,
                 rank=ranks.get(latent, 0),
                 n_active_tokens=int(member.scores.column("n_active_tokens").values_L[latent]),
-                decoy=latent in set(decoys),
+                decoy=latent not in ranks,
                 columns=_columns(found.extra_columns, member, latent),
                 examples=examples.get(latent, ()),
             )
@@ -170,37 +166,6 @@ def _columns(extra: Mapping[str, str], member: MemberFindings, latent: int) -> d
         if column.defined_L[latent]:
             found[name] = float(column.values_L[latent])
     return found
-
-
-def _examples(
-    found: LatentFindings, member: MemberFindings, in_order: list[int]
-) -> dict[int, tuple[TokenWindow, ...]]:
-    """Return the strongest windows; where latents are many, fewer each and the first ones only."""
-    budget = EXAMPLES_PER_REPORT // len(found.members)
-    most = max(1, min(EXAMPLES_PER_LATENT, budget // max(1, len(in_order))))
-    wanted = set(in_order[:budget])
-    examples = member.examples
-    shown: dict[int, list[TokenWindow]] = {}
-    for e in np.argsort(-examples.peak_E, kind="stable"):
-        latent = int(examples.latent_E[e])
-        windows = shown.setdefault(latent, [])
-        if latent not in wanted or examples.kind_E[e] != 0 or len(windows) >= most:
-            continue
-        n = int(examples.document_E[e])
-        document = found.corpus.documents[n]
-        inside = examples.tokens_EW[e] >= 0
-        windows.append(
-            TokenWindow(
-                doc_id=document.doc_id,
-                tokens=tuple(found.decode(examples.tokens_EW[e][inside].tolist())),
-                activations=tuple(round(float(a), 4) for a in examples.activations_EW[e][inside]),
-                capability=document.capability,
-                author=document.author,
-                split=SPLITS[int(found.corpus.splits_N[n])],
-                kind="top",
-            )
-        )
-    return {latent: tuple(windows) for latent, windows in shown.items()}
 
 
 def _at(values_L: np.ndarray, defined_L: np.ndarray, latent: int) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["one_line"]
+__all__ = ["one_line", "printable"]
 
 _MARKS = {"\n": "⏎", "\t": "→", "\r": ""}
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -16,6 +16,11 @@ _KEPT = {"\u200d", "\u200c", "\ufe0f"}
 def one_line(text: str) -> str:
     """Return `text` on one line: line breaks as ⏎, tabs as →, other controls as �."""
     return "".join(_character(c) for c in text)
+
+
+def printable(text: str) -> str:
+    """Return `text` with everything that cannot be printed blanked, line breaks too."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _character(c: str) -> str:

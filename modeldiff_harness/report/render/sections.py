@@ -9,6 +9,8 @@ from modeldiff_harness.contracts import RenderedSection, ReportSection
 
 __all__ = ["render_sections"]
 
+_TONES = {"", "good", "bad", "muted"}
+
 
 def render_sections(
     report: Report, sections: Sequence[ReportSection]
@@ -26,11 +28,26 @@ def render_sections(
 def _rendered(section: ReportSection, report: Report) -> RenderedSection | None:
     try:
         found = section.render(report)
-        if not isinstance(found, RenderedSection | None):
-            raise TypeError(f"render gave {type(found).__name__}, not a RenderedSection")
+        if found is not None:
+            _check(found)
     except Exception as error:  # a plugin's code: its failure is a finding, not the report's
         name = str(getattr(section, "name", type(section).__name__))
         return RenderedSection(
             name, name, (f"This section failed: {type(error).__name__}: {error}.",)
         )
     return found
+
+
+def _check(found: object) -> None:
+    """Raise for what no renderer could show, before any of them has begun."""
+    if not isinstance(found, RenderedSection):
+        raise TypeError(f"render gave {type(found).__name__}, not a RenderedSection")
+    for table in found.tables:
+        if any(len(row) != len(table.columns) for row in table.rows):
+            raise ValueError(f"table {table.title!r} has rows of another length than its columns")
+        if table.tones and len(table.tones) != len(table.rows):
+            raise ValueError(f"table {table.title!r} needs one tone a row, or none")
+        if unknown := set(table.tones) - _TONES:
+            raise ValueError(f"table {table.title!r} has an unknown tone {min(unknown)!r}")
+        if not all(isinstance(cell, str) for row in table.rows for cell in row):
+            raise TypeError(f"table {table.title!r} has cells that are not text")

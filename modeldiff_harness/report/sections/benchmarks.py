@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from modeldiff_harness.artifacts import BenchmarkRow, BenchmarksReport, Report
+from modeldiff_harness.artifacts import AnswerFaults, BenchmarkRow, BenchmarksReport, Report
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.report.figures import forest_plot
 from modeldiff_harness.report.wording import (
     ABSENT,
+    FAULT_COLUMNS,
     capability_title,
     ended,
+    fault_cells,
+    filtered,
     interval,
     number,
     probability,
@@ -189,7 +192,7 @@ def _alignments(section: BenchmarksReport) -> list[ReportTable]:
         return []
     cells = tuple(
         (
-            one.task if one.filter in ("", "none") else f"{one.task}, {one.filter}",
+            filtered(one.task, one.filter),
             f"{one.n_paired:,}",
             f"{one.n_only_baseline:,}",
             f"{one.n_only_candidate:,}",
@@ -209,29 +212,22 @@ def _alignments(section: BenchmarksReport) -> list[ReportTable]:
 
 def _faults(section: BenchmarksReport) -> list[ReportTable]:
     """Answers that were not extracted, truncated, refused or failed, by model."""
-    kinds = ("n_not_extracted", "n_empty", "n_truncated", "n_refused", "n_errors")
-    found = [one for one in section.answer_faults if any(getattr(one, k) for k in kinds)]
-    told = {(one.task, one.filter) for one in found}
+    told = {(one.task, one.filter) for one in section.answer_faults if _is_faulty(one)}
     if not told:
         return []
     cells = tuple(
-        (
-            one.task if one.filter in ("", "none") else f"{one.task}, {one.filter}",
-            one.model,
-            f"{one.n:,}",
-            *(ABSENT if getattr(one, k) is None else f"{getattr(one, k):,}" for k in kinds),
-        )
-        for one in section.answer_faults
-        if (one.task, one.filter) in told
+        fault_cells(one) for one in section.answer_faults if (one.task, one.filter) in told
     )
-    columns = ("task", "model", "answers", "not extracted", "empty", "truncated", "refused",
-               "errors")  # fmt: skip
     note = f"{ABSENT}: not recorded, which is not zero. They are scored as the task scores them."
-    return [ReportTable("Answers that say little", columns, cells, note)]
+    return [ReportTable("Answers that say little", FAULT_COLUMNS, cells, note)]
+
+
+def _is_faulty(one: AnswerFaults) -> bool:
+    return any((one.n_not_extracted, one.n_empty, one.n_truncated, one.n_refused, one.n_errors))
 
 
 def _metric(row: BenchmarkRow) -> str:
-    return row.metric if row.filter in ("", "none") else f"{row.metric}, {row.filter}"
+    return filtered(row.metric, row.filter)
 
 
 def _failures(section: BenchmarksReport) -> tuple[ReportTable, ...]:

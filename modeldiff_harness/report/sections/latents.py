@@ -1,27 +1,31 @@
-"""Section `latents`: dictionaries, all rules side by side, and the latents themselves."""
+"""Section `latents`: all rules side by side, the latents themselves, the dictionaries."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from modeldiff_harness.artifacts import (
-    DictionaryReport,
     Estimate,
     LatentReport,
     LatentsReport,
     Report,
 )
 from modeldiff_harness.contracts import ExampleGroup, RenderedSection, ReportTable
-from modeldiff_harness.report.wording import ABSENT, capability_title, ended, number, percent
+from modeldiff_harness.report.sections.dictionary_tables import (
+    SPECIFIC,
+    quality_table,
+    rules_table,
+    short_names,
+)
+from modeldiff_harness.report.wording import ABSENT, capability_title, ended, number
 
-__all__ = ["LatentsSection", "short_names"]
+__all__ = ["LatentsSection"]
 
 ROWS_SHOWN = 12
 """Latents of one model that stand open; the others follow in a closed table."""
 EXAMPLES_SHOWN = 24
 """Latents whose token windows are shown; report.json has those of all."""
 
-_SPECIFIC = ("candidate", "baseline", "base")
 _READING = (
     "Labels were proposed on the score split and tested on documents the labeler never saw; "
     "without a passed test a latent is uninterpretable and stays in the totals. Rank 1 lies "
@@ -47,16 +51,16 @@ class LatentsSection:
         if report.pair.base is not None:
             names["base"] = report.pair.base.name
         short = short_names(section.dictionaries)
-        tables = [_rules(section, short)]
+        tables = [rules_table(section, short)]
         shown: list[LatentReport] = []
-        for owner in _SPECIFIC:
+        for owner in SPECIFIC:
             own = [row for row in section.latents if row.owner == owner and not row.decoy]
             own.sort(key=lambda row: (row.category is None, row.rank, row.dictionary_id))
             shown += own
             tables += _owner_tables(
                 f"Specific to {names.get(owner, owner)} ({owner})", own, section, short
             )
-        elsewhere = [r for r in section.latents if r.owner not in _SPECIFIC and not r.decoy]
+        elsewhere = [r for r in section.latents if r.owner not in SPECIFIC and not r.decoy]
         decoys = [row for row in section.latents if row.decoy]
         if elsewhere:
             title = f"Specific only under a rule other than {section.rule}"
@@ -64,7 +68,7 @@ class LatentsSection:
         if decoys:
             title = "Decoys: shared latents that went through the same labelling"
             tables.append(_latents(title, decoys, section, short, collapsed=True))
-        tables.append(_quality(section, short))
+        tables.append(quality_table(section, short))
         examples = tuple(_example(row) for row in shown if row.examples)[:EXAMPLES_SHOWN]
         return RenderedSection(
             "latents",
@@ -102,73 +106,6 @@ def _how_run(section: LatentsReport) -> str:
     if any(how.startswith(("bfloat16", "float16")) for how in ways):
         text += " Forward passes of half precision move single tokens by up to 25 %."
     return text
-
-
-def short_names(dictionaries: Sequence[DictionaryReport]) -> dict[str, str]:
-    """Return dictionary_id → its models' roles, with replicate and site where they differ.
-
-    Names that would not be unique stay as they are.
-    """
-    sites = {d.sites for d in dictionaries}
-    replicates = {d.replicate for d in dictionaries}
-    names = {}
-    for d in dictionaries:
-        parts = [" vs ".join(d.roles)]
-        parts += [", ".join(d.sites)] if len(sites) > 1 else []
-        parts += [f"seed {d.replicate}"] if len(replicates) > 1 else []
-        names[d.dictionary_id] = ", ".join(parts) if d.roles else d.dictionary_id
-    unique = len(set(names.values())) == len(names)
-    return names if unique else {name: name for name in names}
-
-
-def _rules(section: LatentsReport, short: Mapping[str, str]) -> ReportTable:
-    owners = [o for o in _SPECIFIC if any(o in _roles(d) for d in section.dictionaries)]
-    rows, tones = [], []
-    for dictionary in section.dictionaries:
-        for rule in dict.fromkeys((*dictionary.thresholds, *dictionary.rules_skipped)):
-            counts = dictionary.counts.get(rule)
-            name = short[dictionary.dictionary_id]
-            if counts is None:
-                reason = dictionary.rules_skipped.get(rule, "not applied")
-                cells = (
-                    rule,
-                    name,
-                    *(ABSENT for _ in owners),
-                    ABSENT,
-                    ABSENT,
-                    f"skipped: {reason}",
-                )
-            else:
-                cells = (
-                    rule,
-                    name,
-                    *(_with_null(dictionary, rule, owner) for owner in owners),
-                    f"{counts.get('shared', 0):,}",
-                    f"{counts.get('undetermined', 0):,}",
-                    _thresholds(dictionary.thresholds.get(rule, {})),
-                )
-            rows.append(cells)
-            tones.append("" if rule == section.rule else "muted")
-    columns = ("rule", "dictionary", *owners, "shared", "undetermined", "thresholds")
-    note = f"Number of latents; the run's rule is {section.rule}. In brackets: in the null run."
-    return ReportTable("All rules side by side", columns, tuple(rows), note, tuple(tones))
-
-
-def _with_null(dictionary: DictionaryReport, rule: str, owner: str) -> str:
-    if owner not in _roles(dictionary):
-        return ABSENT
-    count = f"{dictionary.counts[rule].get(owner, 0):,}"
-    null = (dictionary.null_counts or {}).get(rule)
-    return count if null is None else f"{count} ({null.get(owner, 0):,})"
-
-
-def _roles(dictionary: DictionaryReport) -> set[str]:
-    """Return the owners this dictionary can have: a model it was not trained on is not zero."""
-    return set(dictionary.roles) if dictionary.roles else set(_SPECIFIC)
-
-
-def _thresholds(thresholds: dict[str, float]) -> str:
-    return ", ".join(f"{name} {number(value)}" for name, value in thresholds.items()) or ABSENT
 
 
 def _owner_tables(
@@ -220,7 +157,7 @@ def _latents(
 
 def _rules_of(row: LatentReport) -> str:
     """Return the rules that give this latent to a model."""
-    return ", ".join(rule for rule, owner in row.owners.items() if owner in _SPECIFIC) or ABSENT
+    return ", ".join(rule for rule, owner in row.owners.items() if owner in SPECIFIC) or ABSENT
 
 
 def _test(metric: str, score: Estimate | None) -> str:
@@ -229,46 +166,6 @@ def _test(metric: str, score: Estimate | None) -> str:
     name = "" if metric == "auroc" else f"{metric} "
     ends = f"{number(score.lower, 2)} to {number(score.upper, 2)}"
     return f"{name}{number(score.estimate, 2)} ({ends})"
-
-
-def _quality(section: LatentsReport, short: Mapping[str, str]) -> ReportTable:
-    rows = tuple(
-        (
-            short[d.dictionary_id],
-            _by_name(d.fve_delta),
-            number(d.l0, 1),
-            percent(d.dead_fraction, 1),
-            f"{d.n_latents:,}",
-            _by_name(d.fve),
-            f"{d.n_train_tokens:,}",
-            str(d.k),
-            d.learner,
-            number(d.null_adapter_scale, 2),
-            d.dictionary_id,
-        )
-        for d in section.dictionaries
-    )
-    columns = (
-        "dictionary",
-        "FVE of the difference",
-        "L0",
-        "dead",
-        "latents",
-        "FVE",
-        "train tokens",
-        "k",
-        "learner",
-        "null scale",
-        "id",
-    )
-    return ReportTable("Dictionaries", columns, rows)
-
-
-def _by_name(found: Mapping[str, float]) -> str:
-    """Return one number as it is, several with their names."""
-    if len(found) == 1:
-        return number(next(iter(found.values())))
-    return ", ".join(f"{name.replace('|', ' − ')} {number(v)}" for name, v in found.items())
 
 
 def _example(row: LatentReport) -> ExampleGroup:

@@ -1,4 +1,4 @@
-"""The scorer on hand-made codes: known shares, and merge equals one pass."""
+"""The scorer on hand-made codes with known shares, and the check of its kind."""
 
 from __future__ import annotations
 
@@ -9,16 +9,10 @@ import pytest
 import torch
 from mdh_example_scorer.scorer import AssistantShare
 
-from modeldiff_harness.artifacts import ROLES
+from modeldiff_harness import ROLES
+from modeldiff_harness.testing import check_plugin, check_scorer
 
-N_LATENTS = 3
 ROLES_T = np.array([ROLES.index("user"), ROLES.index("assistant"), ROLES.index("assistant")])
-
-
-def started() -> AssistantShare:
-    scorer = AssistantShare()
-    scorer.start(SimpleNamespace(n_latents=N_LATENTS), SimpleNamespace(roles_T=ROLES_T))
-    return scorer
 
 
 def batch(rows: list[int], firings: list[tuple[int, int, float]]) -> SimpleNamespace:
@@ -31,26 +25,20 @@ def batch(rows: list[int], firings: list[tuple[int, int, float]]) -> SimpleNames
     return SimpleNamespace(codes=codes, rows_T=torch.tensor(rows))
 
 
-FIRST = batch([0, 1], [(0, 0, 1.0), (1, 0, 3.0)])
-SECOND = batch([2], [(0, 1, 2.0)])
-
-
 def test_shares_are_those_of_the_mass():
-    scorer = started()
-    scorer.update(FIRST)
-    scorer.update(SECOND)
+    scorer = AssistantShare()
+    scorer.start(SimpleNamespace(n_latents=3), SimpleNamespace(roles_T=ROLES_T))
+    scorer.update(batch([0, 1], [(0, 0, 1.0), (1, 0, 3.0)]))
+    scorer.update(batch([2], [(0, 1, 2.0)]))
     (column,) = scorer.finish()
     assert column.values_L[0] == pytest.approx(0.75)
     assert column.values_L[1] == pytest.approx(1.0)
     assert column.defined_L.tolist() == [True, True, False]
-    assert np.isfinite(column.values_L).all()
 
 
-def test_merge_equals_one_pass():
-    whole, left, right = started(), started(), started()
-    for context in (FIRST, SECOND):
-        whole.update(context)
-    left.update(FIRST)
-    right.update(SECOND)
-    left.merge(right)
-    np.testing.assert_array_equal(left.finish()[0].values_L, whole.finish()[0].values_L)
+def test_it_registers():
+    check_plugin("mdh_example_scorer")
+
+
+def test_it_keeps_the_contract_of_scorers():
+    check_scorer(AssistantShare)

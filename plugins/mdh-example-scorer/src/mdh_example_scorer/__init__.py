@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modeldiff_harness.contracts import Component
-from modeldiff_harness.hookspecs import hookimpl
+from modeldiff_harness import Component, hookimpl
 
 
 @hookimpl

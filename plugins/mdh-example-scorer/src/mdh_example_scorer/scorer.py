@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import torch
 
-from modeldiff_harness.artifacts import (
+from modeldiff_harness import (
     ROLES,
     ScoreColumn,
+    ScoreContext,
     TokenisedCorpus,
     TrainedDictionary,
 )
-from modeldiff_harness.contracts import ScoreContext
 
 
 class AssistantShare:

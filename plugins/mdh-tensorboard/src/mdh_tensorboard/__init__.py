@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from mdh_tensorboard.curves import Curves
-from modeldiff_harness.contracts import StageEvent, TrainStepEvent
-from modeldiff_harness.hookspecs import hookimpl
+from modeldiff_harness import StageEvent, TrainStepEvent, hookimpl
 
 FOLDER = "MDH_TENSORBOARD_DIR"
 """Environment variable that names the folder; unset: nothing is written."""

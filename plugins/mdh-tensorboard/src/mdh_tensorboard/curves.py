@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modeldiff_harness.contracts import TrainStepEvent
+from modeldiff_harness import TrainStepEvent
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

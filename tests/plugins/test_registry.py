@@ -1,18 +1,24 @@
-"""The plugin kernel: provenance, duplicates, misspelt hooks, broken entry points, lazy imports."""
+"""Finding, configuring and building components; observers; report sections."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 
 from modeldiff_harness import plugins as kernel
-from modeldiff_harness.contracts import KINDS, Component, StageEvent, TrainStepEvent
+from modeldiff_harness.contracts import (
+    KINDS,
+    Component,
+    RenderedSection,
+    StageEvent,
+    TrainStepEvent,
+)
 from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.hookspecs import hookimpl
+from modeldiff_harness.plugins.registry import import_factory
+from modeldiff_harness.report.render.sections import render_sections
+from modeldiff_harness.testing.reports import sample_report
 
 
 def plugin(*components: Component) -> SimpleNamespace:
@@ -53,45 +59,6 @@ def test_registration_order_changes_nothing():
     ]
 
 
-def test_two_of_one_name_name_both_distributions(monkeypatch):
-    fake_entry(monkeypatch, "their-dist", plugin(component("same")))
-    with pytest.raises(UsageError, match=r"their-dist and in-process|in-process and their-dist"):
-        kernel.load_registry({"extra": plugin(component("same"))})
-
-
-def test_a_misspelt_hook_is_an_error_with_a_suggestion():
-    @hookimpl
-    def mdh_component():
-        return []
-
-    with pytest.raises(UsageError, match=r"mdh_component.*Did you mean 'mdh_components'"):
-        kernel.load_registry({"extra": SimpleNamespace(mdh_component=mdh_component)})
-
-
-def test_a_wrong_hook_argument_names_plugin_and_hook():
-    @hookimpl
-    def mdh_train_step(evnt):
-        return None
-
-    with pytest.raises(UsageError, match=r"extra.*mdh_train_step|mdh_train_step.*extra"):
-        kernel.load_registry({"extra": SimpleNamespace(mdh_train_step=mdh_train_step)})
-
-
-def test_a_broken_entry_point_is_a_row_and_fatal_only_when_asked_for(monkeypatch):
-    fake_entry(monkeypatch, "broken-dist", ImportError("no module named nothing"))
-    registry = kernel.load_registry()
-    assert [b.distribution for b in registry.broken] == ["broken-dist"]
-    with pytest.raises(UsageError, match="broken-dist"):
-        registry.find("latent_scorer", "from-the-broken-one")
-
-
-def test_an_unknown_api_version_is_refused_not_run():
-    registry = kernel.load_registry({"extra": plugin(component(api_version=99))})
-    assert "written for API 99" in registry.broken[-1].error
-    with pytest.raises(UsageError):
-        registry.find("latent_scorer", "mine")
-
-
 def test_unknown_names_kinds_and_options_suggest():
     registry = kernel.load_registry({"extra": plugin(component())})
     with pytest.raises(UsageError, match="Did you mean 'mine'"):
@@ -100,14 +67,71 @@ def test_unknown_names_kinds_and_options_suggest():
         registry.find("latent_score", "mine")
     with pytest.raises(UsageError, match="Did you mean 'rate'"):
         registry.choose("latent_scorer", "mine", {"rat": 1.0})
-    with pytest.raises(UsageError, match="must be float"):
-        registry.choose("latent_scorer", "mine", {"rate": "fast"})
+
+
+@pytest.mark.parametrize("value", ["fast", None, True, [1.0]])
+def test_an_option_of_another_type_is_refused_by_name(value):
+    registry = kernel.load_registry({"extra": plugin(component())})
+    with pytest.raises(UsageError, match=r"option 'rate' of latent_scorer 'mine' must be float"):
+        registry.choose("latent_scorer", "mine", {"rate": value})
 
 
 def test_a_factory_that_cannot_be_imported_says_which_distribution():
     registry = kernel.load_registry({"extra": plugin(component(factory="nowhere.at:all"))})
     with pytest.raises(RunError, match="of in-process cannot be imported"):
         registry.choose("latent_scorer", "mine").build()
+
+
+def test_a_factory_that_fails_is_one_line_and_its_own_errors_pass():
+    def broken(rate, label):
+        raise ZeroDivisionError("by nothing")
+
+    def refuses(rate, label):
+        raise UsageError("rate is 0.5.")
+
+    parts = component("broken", factory=broken), component("refuses", factory=refuses)
+    registry = kernel.load_registry({"extra": plugin(*parts)})
+    with pytest.raises(RunError, match=r"'broken' of in-process cannot be made: ZeroDivision"):
+        registry.choose("latent_scorer", "broken").build()
+    with pytest.raises(UsageError, match=r"rate is 0\.5"):
+        registry.choose("latent_scorer", "refuses").build()
+
+
+def test_a_module_that_exits_when_imported_ends_no_command(tmp_path, monkeypatch):
+    (tmp_path / "mdh_test_exits.py").write_text("import sys; sys.exit(0)")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = kernel.load_registry({"extra": plugin(component(factory="mdh_test_exits:make"))})
+    with pytest.raises(RunError, match="cannot be imported"):
+        registry.choose("latent_scorer", "mine").build()
+
+
+class Line:
+    def __init__(self, order: int, name: str) -> None:
+        self.order, self.name = order, name
+
+    def render(self, report) -> RenderedSection:
+        return RenderedSection(self.name, self.name, ("a line",))
+
+
+def section(name: str, factory) -> Component:
+    return Component("report_section", name, factory, "a line")
+
+
+def test_sections_stand_by_order_then_name():
+    parts = [section(n, lambda n=n, o=o: Line(o, n)) for n, o in (("b", 150), ("a", 150), ("z", 1))]
+    sections = kernel.load_registry({"lines": plugin(*parts)}).sections()
+    keys = [found.key for found in render_sections(sample_report(), sections)]
+    assert keys[:5] == ["z", "summary", "a", "b", "models"]
+
+
+def test_a_section_that_cannot_be_built_is_shown_as_failed_and_costs_no_other():
+    def broken():
+        raise OSError("no such font")
+
+    registry = kernel.load_registry({"lines": plugin(section("mine", broken))})
+    *others, last = render_sections(sample_report(), registry.sections())
+    assert others[0].key == "summary"
+    assert (last.key, "no such font" in last.paragraphs[0]) == ("mine", True)
 
 
 def test_an_observer_that_fails_is_logged_once_and_the_run_goes_on(caplog):
@@ -142,44 +166,4 @@ def test_every_builtin_component_has_a_known_kind_a_summary_and_a_factory_that_i
         part = registered.component
         assert part.kind in KINDS
         assert part.summary
-        assert callable(kernel._import_factory(part.factory)), part.name
-
-
-@pytest.mark.parametrize(
-    "arguments", [["plugins"], ["--help"], ["evaluate", "--help"], ["runs"], ["models"]]
-)
-def test_light_commands_do_not_import_torch(arguments, tmp_path):
-    code = (
-        "import sys; from modeldiff_harness.cli import main\n"
-        f"try: main({arguments!r})\n"
-        "except SystemExit as e: assert e.code in (0, None), e.code\n"
-        "heavy = {'torch', 'transformers', 'lm_eval', 'pandas'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    environment = {"MDH_STORE": str(tmp_path), "PATH": "/usr/bin", "HOME": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def fake_entry(monkeypatch, distribution: str, plugin_or_error) -> None:
-    """Put one more entry point beside the installed ones."""
-
-    class Entry:
-        name = distribution
-        value = "their:plugin"
-        module = "their"
-        dist = SimpleNamespace(name=distribution, version="9", read_text=lambda _name: None)
-
-        def load(self):
-            if isinstance(plugin_or_error, Exception):
-                raise plugin_or_error
-            return plugin_or_error
-
-    real = importlib.metadata.entry_points
-
-    def entry_points(**select):
-        return [*real(**select), Entry()]
-
-    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+        assert callable(import_factory(part.factory)), part.name

@@ -1,4 +1,4 @@
-"""Importers of benchmark results."""
+"""Importers of benchmark results, and suites of tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 from modeldiff_harness.artifacts import ImportedResults
 
-__all__ = ["ResultImporter"]
+__all__ = ["ResultImporter", "TaskSuite"]
 
 
 class ResultImporter(Protocol):
@@ -23,5 +23,16 @@ class ResultImporter(Protocol):
         The content is hostile: nothing of it is executed or unpacked to disk, and sizes are
         bounded.  Raises UsageError in one line for a path that holds no readable results, or those
         of several models.
+        """
+        ...
+
+
+class TaskSuite(Protocol):
+    """The factory itself: finds tasks that arrive in an installed distribution."""
+
+    def __call__(self) -> Path | None:
+        """Return a folder of lm-eval tasks; None when its data are not installed.
+
+        Nothing is downloaded.  The component's summary says how to install the data.
         """
         ...
