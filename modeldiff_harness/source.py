@@ -112,8 +112,8 @@ def _references(name: str, file: Path, package: Path) -> tuple[str, ...]:
         elif isinstance(node, ast.Call):
             if "import_module" in (getattr(node.func, "attr", ""), getattr(node.func, "id", "")):
                 found += _named(node.args[0], package)
-        elif isinstance(node, ast.Constant) and str(node.value).endswith(_DATA):
-            found.append(f"{base}/{node.value}")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found += [f"{base}/{node.value}"] if node.value.endswith(_DATA) else []
     own = (n for n in dict.fromkeys(found) if n.startswith((f"{_ROOT}.", f"{_ROOT}/")))
     return tuple(n for n in own if _file_of(n, package) is not None)
 

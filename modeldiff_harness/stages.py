@@ -104,13 +104,15 @@ class InputFile:
     """A file: its content speaks, not where it lies."""
 
     path: Path
+    what: str = ""
+    """What an error calls it: "the battles "."""
 
     def recipe(self) -> str:
         """Return the sha256 of the content; UsageError when it cannot be read."""
         try:
             return file_digest(self.path)
         except OSError as error:
-            raise UsageError(f"cannot read {self.path}: {error.strerror}.") from error
+            raise UsageError(f"cannot read {self.what}{self.path}: {error.strerror}.") from error
 
     def inputs(self) -> tuple[()]:
         """Return nothing: no stage is read."""

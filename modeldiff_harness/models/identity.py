@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import ModelIdentity, ModelRef
-from modeldiff_harness.errors import RunError
+from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.models.digests import (
     DigestCache,
     digest_adapter,
@@ -19,12 +19,30 @@ from modeldiff_harness.models.digests import (
 from modeldiff_harness.models.locate import LocatedModel, hub_errors, locate, locate_adapter
 from modeldiff_harness.models.templates import digest_template, template_of
 
-__all__ = ["default_dtype", "identify", "load_tokenizer", "own_chat_template", "remembered_size"]
+__all__ = [
+    "DTYPES",
+    "identify",
+    "load_tokenizer",
+    "own_chat_template",
+    "remembered_size",
+    "resolve_dtype",
+]
 
 
-def default_dtype(device: str) -> str:
-    """Return the type weights are run in when none is asked for: bfloat16 on CUDA, else float32."""
-    return "bfloat16" if device.startswith("cuda") else "float32"
+DTYPES = ("float32", "bfloat16", "float16")
+"""Types that weights can be run in."""
+
+
+def resolve_dtype(asked: str | None, device: str) -> str:
+    """Return the type weights are run in; None and "auto": bfloat16 on CUDA, else float32.
+
+    Raises UsageError for a type that is not known.
+    """
+    if asked in (None, "auto"):
+        return "bfloat16" if device.startswith("cuda") else "float32"
+    if asked not in DTYPES:
+        raise UsageError(f"dtype {asked!r} is not known.", hint=f"Use one of {', '.join(DTYPES)}.")
+    return str(asked)
 
 
 def identify(

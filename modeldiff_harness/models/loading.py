@@ -17,14 +17,14 @@ from torch import nn
 from modeldiff_harness.artifacts import ModelIdentity, ModelRef
 from modeldiff_harness.errors import RunError, UsageError, first_line
 from modeldiff_harness.models.folding import Folding, folds
-from modeldiff_harness.models.identity import default_dtype, identify, load_tokenizer
+from modeldiff_harness.models.identity import DTYPES, identify, load_tokenizer, resolve_dtype
 from modeldiff_harness.models.locate import LocatedModel, hub_errors, locate, locate_adapter
 from modeldiff_harness.models.templates import ChatTemplate
 from modeldiff_harness.models.truncate import drop_after
 
 __all__ = ["ModelPool", "load_model"]
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
 
 
 def load_model(
@@ -98,7 +98,7 @@ class ModelPool:
         `trust_remote_code` runs code that comes with a checkpoint: only on the user's word.
         """
         self.refs = dict(refs)
-        self.dtype = dtype or default_dtype(device)
+        self.dtype = resolve_dtype(dtype, device)
         self.device = device
         self.cache_dir = cache_dir
         self.offline = offline
@@ -109,10 +109,6 @@ class ModelPool:
         self._tokenizers: dict[str, Any] = {}
         self._identities: dict[str, ModelIdentity] = {}
         self._template: ChatTemplate | None = None
-        if self.dtype not in _DTYPES:
-            raise UsageError(
-                f"dtype {self.dtype!r} is not known.", hint=f"Use one of {', '.join(_DTYPES)}."
-            )
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from modeldiff_harness.artifacts import ModelIdentity, ModelRef, PairReport
 from modeldiff_harness.config import RunConfig
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.models.identity import default_dtype
+from modeldiff_harness.models.identity import resolve_dtype
 from modeldiff_harness.models.registry import ModelRegistry, load_model_registry
 from modeldiff_harness.models.run_models import RunModels
 from modeldiff_harness.models.use import ModelUse
@@ -56,7 +56,7 @@ class RunContext:
         return {name: self.aliases.resolve(name) for name in names if name is not None}
 
     def check(self) -> None:
-        """Raise UsageError for a pair that was not named, and for unknown models."""
+        """Raise UsageError for a pair that was not named, for unknown models and types."""
         if not all(self.config.pair):
             raise UsageError(
                 "which pair?", hint="Write --pair BASELINE,CANDIDATE; see `mdh models`."
@@ -64,6 +64,8 @@ class RunContext:
         for name in (*self.config.pair, self.config.base, self.config.null_twin):
             if name is not None:
                 self.aliases.resolve(name)
+        for given in (self.config.dtype, self.config.latents.dtype):
+            resolve_dtype(given, self.device)
 
     @cached_property
     def base(self) -> str | None:
@@ -99,14 +101,12 @@ class RunContext:
     @cached_property
     def dtype(self) -> str:
         """Type that benchmarks and answers run in."""
-        given = self.config.dtype
-        return default_dtype(self.device) if given == "auto" else given
+        return resolve_dtype(self.config.dtype, self.device)
 
     @cached_property
     def harvest_dtype(self) -> str:
         """Type of the forward passes that are harvested."""
-        given = self.config.latents.dtype
-        return default_dtype(self.device) if given == "auto" else given
+        return resolve_dtype(self.config.latents.dtype, self.device)
 
     @cached_property
     def models(self) -> RunModels:

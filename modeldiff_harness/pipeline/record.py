@@ -28,9 +28,6 @@ from modeldiff_harness.version import __version__
 
 __all__ = ["RunRecord"]
 
-_FLAGS = {"config_file": "config", "null_run": "null"}
-"""Options whose flag has another name."""
-
 
 class RunRecord:
     """The record of one run over `stages`; `as_passed` is what the user gave."""
@@ -145,7 +142,7 @@ class RunRecord:
             return f"modeldiff_harness.evaluate({arguments})"
         words = ["mdh", "evaluate"]
         for key, value in given.items():
-            words.append(f"--{_FLAGS.get(key, key)}")
+            words.append(f"--{key}")
             if value is not True:
                 words.append(str(value))
         return shlex.join(words)

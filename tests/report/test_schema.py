@@ -43,7 +43,6 @@ def test_a_missing_report_is_a_usage_error(tmp_path):
         ),
         ('{"schema_version": 2, "pair": 3}', "damaged: pair must be a mapping, not 3"),
         ('{"schema_version": 2}', "damaged: pair is missing"),
-        ('{"schema_version": 2, "preferences": {"status": "measured"}}', "damaged"),
     ],
 )
 def test_a_damaged_or_foreign_report_is_a_run_error(tmp_path, text, said):
@@ -148,3 +147,12 @@ def test_to_pandas_gives_a_row_each_and_empty_frames_for_what_was_not_run(report
     off = replace(report, preferences=PreferencesReport("not measured")).to_pandas()
     assert off["preferences"].empty
     assert off["preference_categories"].empty
+
+
+def test_measured_preferences_without_deltas_are_a_damaged_report(report, tmp_path):
+    plain = json.loads(to_json(report))
+    plain["preferences"]["deltas"] = None
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(plain))
+    with pytest.raises(RunError, match=r"damaged.*exactly when their status is 'measured'"):
+        read_report(path)

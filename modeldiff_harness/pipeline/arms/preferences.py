@@ -99,7 +99,7 @@ class PreferenceArm:
             title=f"import {path.name}",
             gives=Battles,
             settings={"format": self.config.battle_format},
-            tools={"path": InputFile(path), "importers": importers},
+            tools={"path": InputFile(path, "the battles "), "importers": importers},
         )
 
     def _rank(self) -> Stage[PreferenceDeltas]:

@@ -105,9 +105,9 @@ def nursery() -> Iterator[Nursery]:
 
 OWN = {
     "batchtopk": {"k": 2, "k_anneal_fraction": 0.5, "delta_weight": 1.0},
-    "l1": {"penalty": 0.2, "penalty_warmup_fraction": 0.5},
+    "l1": {"penalty": 0.5, "penalty_warmup_fraction": 0.5},
 }
-ANNEALED = {"batchtopk": ("k", 8.0, 2.0), "l1": ("penalty", 0.0, 0.2)}
+ANNEALED = {"batchtopk": ("k", 8.0, 2.0), "l1": ("penalty", 0.0, 0.5)}
 """What is annealed, and where it begins and ends."""
 
 
