@@ -73,7 +73,7 @@ class BenchmarkConfig:
     clusters: dict[str, str] = field(default_factory=dict)
     """Task pattern → what makes its items one cluster: fields of the document such as `passage`,
     `idx.0` or `link+number`, or `none`; over the tasks' own keys and the presets."""
-    replicates: int = 0
+    reruns: int = 0
     """Reruns of the baseline under another batch size and, for sampled answers, seed: the noise
     floor beside every delta."""
 

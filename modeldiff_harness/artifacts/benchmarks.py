@@ -86,7 +86,7 @@ class UnpairedErrors:
 class RerunNoise:
     """What reruns of one model on the same items say: the noise floor."""
 
-    n_replicates: int
+    n_reruns: int
     """Runs beside the first."""
     flip_rate: float | None
     """Share of items whose value differs between two runs, over all pairs of runs; None for metrics
@@ -162,7 +162,7 @@ class BenchmarkRow:
             "simultaneous_upper": simultaneous and simultaneous.upper,
             "effect": effect and effect.size,
             "effect_name": effect.name if effect else "",
-            "n_replicates": noise.n_replicates if noise else 0,
+            "n_reruns": noise.n_reruns if noise else 0,
             "noise_flip_rate": noise and noise.flip_rate,
             "noise_se": noise and noise.se,
             "unpaired_se": self.unpaired.difference,

@@ -28,7 +28,7 @@ def compare_options(function: Any) -> Any:
             click.option("--tasks", help="Names, groups or patterns by comma; default: all."),
             click.option("--names", metavar="BASELINE,CANDIDATE",
                          help="What to call the models; default: their names in the results."),
-            click.option("--replicate", "replicates", multiple=True,
+            click.option("--rerun", "reruns", multiple=True,
                          type=click.Path(path_type=Path),
                          help="Results of another run of the baseline, for the noise floor; "
                               "repeatable."),
@@ -73,7 +73,7 @@ def request_of(baseline: Path, candidate: Path, given: dict[str, Any]) -> Any:
     return CompareRequest(
         baseline=baseline,
         candidate=candidate,
-        replicates=tuple(given["replicates"]),
+        reruns=tuple(given["reruns"]),
         format_in=given["format_in"],
         names=names,
         tasks=tuple(split_list(given["tasks"] or "")),

@@ -61,7 +61,7 @@ class CompareRequest:
 
     baseline: Path
     candidate: Path
-    replicates: tuple[Path, ...] = ()
+    reruns: tuple[Path, ...] = ()
     """Reruns of the baseline, for the noise floor."""
     format_in: str = AUTO
     names: tuple[str, str] | None = None
@@ -108,7 +108,7 @@ def compare(
             hint="Give the results of two models.",
         )
     sides = [read(request.baseline), read(request.candidate)]
-    again = [read(path) for path in request.replicates]
+    again = [read(path) for path in request.reruns]
     if request.tasks:
         sides = [keep_tasks(side, request.tasks) for side in sides]
     names = request.names or _names(request, sides)
@@ -157,16 +157,16 @@ def _pair(
         for group, leaves in sides[0].groups.items()
         if sides[1].groups.get(group) == leaves and len(leaves) > 1
     }
-    replicates: dict[str, list[Callable[[], MeasuredTask]]] = {task: [] for task in left}
+    reruns: dict[str, list[Callable[[], MeasuredTask]]] = {task: [] for task in left}
     for run in again:
         for task in run.tasks:
-            if task.task in replicates:
-                replicates[task.task].append(partial(_same, task))
+            if task.task in reruns:
+                reruns[task.task].append(partial(_same, task))
     results = pair_measured(
         {task: partial(_same, one) for task, one in left.items()},
         {task: partial(_same, one) for task, one in right.items()},
         progress=progress,
-        replicates=replicates,
+        reruns=reruns,
         groups=groups,
         primary_metrics=request.metrics,
         options=request.options,
@@ -275,7 +275,7 @@ def _config(request: CompareRequest) -> dict[str, Any]:
     """The request without machine paths."""
     plain = {key: value for key, value in asdict(request).items() if value not in ((), {}, None)}
     plain["baseline"], plain["candidate"] = request.baseline.name, request.candidate.name
-    plain["replicates"] = [path.name for path in request.replicates]
+    plain["reruns"] = [path.name for path in request.reruns]
     cleaned: dict[str, Any] = json.loads(json.dumps(plain, default=str))
     return cleaned
 

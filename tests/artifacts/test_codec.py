@@ -18,6 +18,7 @@ from modeldiff_harness import artifacts
 from modeldiff_harness.artifacts import (
     DifferenceEnergy,
     LatentOwners,
+    PairedCounts,
     TokenisedCorpus,
     load_artifact,
     save_artifact,
@@ -51,6 +52,12 @@ def _json_can_hold_them():
     st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
     st.register_type_strategy(dict, mappings)
     st.register_type_strategy(Path, st.just(Path()))
+    counts = st.integers(min_value=0)
+    st.register_type_strategy(PairedCounts, st.builds(PairedCounts, *[counts] * 4))
+    measured = {"status": st.just("measured"), "deltas": st.from_type(artifacts.PreferenceDeltas)}
+    absent = {"status": st.just("not measured"), "deltas": st.none()}
+    preferences = [st.builds(artifacts.PreferencesReport, **given) for given in (measured, absent)]
+    st.register_type_strategy(artifacts.PreferencesReport, st.one_of(preferences))
 
 
 def written(value: Any) -> tuple[Any, dict[str, np.ndarray]]:

@@ -29,7 +29,6 @@ TYPED: dict[str, tuple[str, Any]] = {
 """What is typed, and what the key then holds, where its type does not say it."""
 SEVERAL: dict[str, tuple[str, dict[str, Any]]] = {
     "--tasks": ("t,style-preference", {"benchmarks.tasks": ("t",), "latents.enabled": False}),
-    "--replicates": ("3", {"latents.replicates": 3, "benchmarks.replicates": 3}),
     "--model_args": (
         "dtype=float16,device=cpu,batch_size=3,trust_remote_code=True",
         {"dtype": "float16", "runtime.device": "cpu", "runtime.batch_size": 3,

@@ -285,7 +285,7 @@ def test_reruns_of_the_baseline_give_the_noise_floor(tmp_path: Path) -> None:
     left, right = table(60, 10, 14, 16)
     again = [1 - v if i in (0, 50, 99) else v for i, v in enumerate(left)]
     rerun = as_lm_eval(tmp_path / "r", "before", again)
-    row = only(run(tmp_path, left, right, replicates=(rerun,)))
+    row = only(run(tmp_path, left, right, reruns=(rerun,)))
     assert row.noise == RerunNoise(1, 0.03, pytest.approx(math.sqrt(0.03 / 100)))
     plain = only(run(tmp_path / "x", left, right))
     assert plain.noise is None
@@ -295,7 +295,7 @@ def test_reruns_of_the_baseline_give_the_noise_floor(tmp_path: Path) -> None:
 def test_a_rerun_of_other_items_is_not_used(tmp_path: Path) -> None:
     left, right = table(60, 10, 14, 16)
     rerun = as_lm_eval(tmp_path / "r", "before", left[:50])
-    found = run(tmp_path, left, right, replicates=(rerun,))
+    found = run(tmp_path, left, right, reruns=(rerun,))
     assert only(found).noise is None
     assert any("rerun 1 of the baseline has 50% of the items" in n for n in found.results.notes)
 

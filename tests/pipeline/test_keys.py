@@ -54,7 +54,7 @@ def perturbed(value: Any) -> Any:
 
 
 def test_every_setting_of_every_stage_changes_its_key(session_of):
-    session = session_of(benchmarks={"replicates": 1}, latents={"own_answers": True})
+    session = session_of(benchmarks={"reruns": 1}, latents={"own_answers": True})
     stages = session.stages()
     assert {stage.verb for stage in stages} >= {
         "preflight", "bench", "battle", "rank", "harvest", "train", "score", "classify", "label",
@@ -87,7 +87,7 @@ SETTINGS: dict[str, Any] = {
     "benchmarks.allow_unmatched": True,
     "benchmarks.higher_is_better": {"acc": False},
     "benchmarks.clusters": {"mdh_math": "prompt"},
-    "benchmarks.replicates": 1,
+    "benchmarks.reruns": 1,
     "preferences.judge": "length",
     "preferences.feature_set": "arena-hard-v1",
     "preferences.max_prompts": 6,

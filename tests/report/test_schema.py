@@ -140,7 +140,7 @@ def test_to_pandas_gives_a_row_each_and_empty_frames_for_what_was_not_run(report
     frames = report.to_pandas()
     assert len(frames["benchmarks"]) == len(report.benchmarks.rows)
     gsm8k = frames["benchmarks"].set_index("task").loc["gsm8k"]
-    assert (gsm8k["fixed"], gsm8k["broken"], gsm8k["n_replicates"]) == (73, 155, 0)
+    assert (gsm8k["fixed"], gsm8k["broken"], gsm8k["n_reruns"]) == (73, 155, 0)
     assert frames["preferences"].set_index("part").loc["style_elo", "estimate"] == 33.0
     assert frames["latents"]["test_score.estimate"].max() == 0.94
     assert len(frames["difference_energy"]) == 3

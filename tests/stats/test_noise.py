@@ -18,7 +18,7 @@ def test_one_rerun_of_a_binary_metric_is_the_root_of_flips_over_items() -> None:
     first = np.array([1, 1, 0, 0, 1, 0, 1, 1, 0, 0])
     again = np.array([1, 0, 0, 1, 1, 0, 1, 0, 0, 0])
     noise = rerun_noise([first, again])
-    assert (noise.n_replicates, noise.flip_rate) == (1, pytest.approx(0.3))
+    assert (noise.n_reruns, noise.flip_rate) == (1, pytest.approx(0.3))
     assert noise.se == pytest.approx(math.sqrt(0.3 / 10))
 
 

@@ -82,7 +82,7 @@ def _group_noise(heads: Sequence[BenchmarkRow]) -> RerunNoise | None:
     total = sum(n for n, _ in parts)
     rates = [n * noise.flip_rate for n, noise in parts if noise.flip_rate is not None]
     return RerunNoise(
-        n_replicates=min(noise.n_replicates for _, noise in parts),
+        n_reruns=min(noise.n_reruns for _, noise in parts),
         flip_rate=sum(rates) / total if len(rates) == len(parts) else None,
         se=math.hypot(*(noise.se * n / total for n, noise in parts)),
     )

@@ -23,7 +23,7 @@ def pair_measured(
     candidate: Mapping[str, Load],
     *,
     progress: Progress | None = None,
-    replicates: Mapping[str, Sequence[Load]] | None = None,
+    reruns: Mapping[str, Sequence[Load]] | None = None,
     failures: Iterable[TaskFailure] = (),
     groups: Mapping[str, Sequence[str]] | None = None,
     primary_metrics: Mapping[str, str] | None = None,
@@ -32,7 +32,7 @@ def pair_measured(
 ) -> BenchmarkResults:
     """Pair two models' results task by task, wherever they were measured.
 
-    `baseline`, `candidate`, `replicates`: task → a call that reads it, made when its turn comes.
+    `baseline`, `candidate`, `reruns`: task → a call that reads it, made when its turn comes.
     `groups`: group → its leaves, each gets a stratified row.  `primary_metrics`: task → "metric"
     or "metric,filter".  `aggregation`: asked for aggregations that ours has none of.  A task that
     cannot be paired becomes a failure and the others go on.
@@ -50,7 +50,7 @@ def pair_measured(
                 limits |= {side.limit for side in sides if side.limit is not None}
                 paired[task] = pair_task(
                     *sides,
-                    replicates=[load() for load in (replicates or {}).get(task, ())],
+                    reruns=[load() for load in (reruns or {}).get(task, ())],
                     aggregation=aggregation,
                     primary=metrics.get(task),
                     options=options,

@@ -25,7 +25,7 @@ def noise_floor(
     filter_name: str,
     metric: str,
     values: MetricValues,
-    replicates: Sequence[MeasuredTask],
+    reruns: Sequence[MeasuredTask],
 ) -> tuple[RerunNoise | None, list[str]]:
     """Return how much the baseline's result moves by itself, and remarks on unusable reruns.
 
@@ -33,8 +33,8 @@ def noise_floor(
     lacks are left out, and a rerun that lacks more than 1 % of them is not used.
     """
     remarks, runs = [], []
-    for number, replicate in enumerate(replicates, start=1):
-        found = _by_key(replicate, filter_name, metric)
+    for number, rerun in enumerate(reruns, start=1):
+        found = _by_key(rerun, filter_name, metric)
         share = sum(key in found for key in values.keys) / max(1, len(values.keys))
         if share < _LEAST_SHARE:
             remarks.append(
@@ -50,9 +50,9 @@ def noise_floor(
     return _aggregated(values, runs, remarks)
 
 
-def _by_key(replicate: MeasuredTask, filter_name: str, metric: str) -> dict[Key, list[TaskSample]]:
+def _by_key(rerun: MeasuredTask, filter_name: str, metric: str) -> dict[Key, list[TaskSample]]:
     found: dict[Key, list[TaskSample]] = {}
-    for sample in replicate.samples:
+    for sample in rerun.samples:
         known = metric in sample.values or metric in sample.parts
         if sample.filter == filter_name and known:
             found.setdefault(sample.key, []).append(sample)

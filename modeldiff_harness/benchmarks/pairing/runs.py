@@ -26,7 +26,7 @@ def pair_runs(
     *,
     pair: tuple[str, str],
     runtime: Runtime,
-    replicate_runs: Sequence[TaskRun] = (),
+    reruns: Sequence[TaskRun] = (),
     failures: Iterable[TaskFailure] = (),
     groups: Mapping[str, Sequence[str]] | None = None,
     primary_metrics: Mapping[str, str] | None = None,
@@ -35,7 +35,7 @@ def pair_runs(
 ) -> BenchmarkResults:
     """Pair two models' finished runs task by task; every delta is candidate − baseline.
 
-    `pair`: the models' names, (baseline, candidate).  `replicate_runs`: reruns of the baseline for
+    `pair`: the models' names, (baseline, candidate).  `reruns`: reruns of the baseline for
     the noise floor.  The rest as `pair_measured`; `aggregation` defaults to lm-eval's registry.
     """
     left, right = ({run.task: run for run in runs} for runs in (baseline_runs, candidate_runs))
@@ -43,8 +43,8 @@ def pair_runs(
         {task: partial(_measured_task, run) for task, run in left.items()},
         {task: partial(_measured_task, run) for task, run in right.items()},
         progress=runtime.progress,
-        replicates={
-            task: tuple(partial(_measured_task, run) for run in replicate_runs if run.task == task)
+        reruns={
+            task: tuple(partial(_measured_task, run) for run in reruns if run.task == task)
             for task in left
         },
         failures=failures,

@@ -77,14 +77,14 @@ def pair_task(
     baseline: MeasuredTask,
     candidate: MeasuredTask,
     *,
-    replicates: Sequence[MeasuredTask] = (),
+    reruns: Sequence[MeasuredTask] = (),
     aggregation: AggregationLookup = lambda _name: None,
     primary: str | None = None,
     options: PairingOptions = PairingOptions(),
 ) -> PairedTask:
     """Compare two models on one task: a row a metric and filter, the items of the primary one.
 
-    `replicates`: reruns of the baseline for the noise floor.  `aggregation`: the task's own
+    `reruns`: reruns of the baseline for the noise floor.  `aggregation`: the task's own
     aggregations by name, asked where ours has none.  Raises RunError when the runs cannot be
     paired or the primary metric has no interval, and UsageError for an unknown `primary`.
     """
@@ -115,7 +115,7 @@ def pair_task(
             compared[key] = found
             if key == chosen:
                 _require_scored(task, pair, found.values, options)
-            noise, remarks = noise_floor(task, pair.filter, metric, found.values, replicates)
+            noise, remarks = noise_floor(task, pair.filter, metric, found.values, reruns)
             row = paired_row(
                 (baseline, candidate),
                 pair,

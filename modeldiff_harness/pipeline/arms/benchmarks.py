@@ -33,8 +33,8 @@ class BenchmarkArm:
         self.config = context.config.benchmarks
         for expression in self.config.clusters.values():
             check_expression(expression)
-        if self.config.replicates < 0:
-            raise UsageError(f"benchmarks.replicates is {self.config.replicates}; give 0 or more.")
+        if self.config.reruns < 0:
+            raise UsageError(f"benchmarks.reruns is {self.config.reruns}; give 0 or more.")
         catalog = open_catalog(self.config.include_path, registry=context.registry)
         resolved = catalog.resolve(self.config.tasks)
         self.groups = resolved.groups
@@ -55,7 +55,7 @@ class BenchmarkArm:
         self.reruns: dict[tuple[str, int], Stage[TaskRun]] = {
             (task.name, number): self._rerun(task, number)
             for task in resolved.tasks
-            for number in range(1, self.config.replicates + 1)
+            for number in range(1, self.config.reruns + 1)
         }
         """Reruns of the baseline by (task, number from 1)."""
         self.paired = self._pair(())
@@ -151,7 +151,7 @@ class BenchmarkArm:
             inputs={
                 "baseline_runs": baseline_runs,
                 "candidate_runs": candidate_runs,
-                "replicate_runs": [s for key, s in self.reruns.items() if key[0] not in lost],
+                "reruns": [s for key, s in self.reruns.items() if key[0] not in lost],
             },
             settings={
                 "pair": self.context.config.pair,

@@ -168,7 +168,7 @@ def _noise(section: BenchmarksReport) -> list[ReportTable]:
             number(row.se, 4),
             number(noise.se, 4),
             ABSENT if noise.flip_rate is None else f"{100 * noise.flip_rate:.1f} %",
-            str(noise.n_replicates),
+            str(noise.n_reruns),
         )
         for row, noise in rows
     )

@@ -87,7 +87,7 @@ class _Recorder:
         self.contexts.append(context)
 
     def merge(self, other: Any) -> None:
-        raise NotImplementedError
+        self.contexts += other.contexts
 
     def finish(self) -> Sequence[ScoreColumn]:
         return ()

@@ -32,7 +32,7 @@ def test_what_belongs_together_gets_a_column_each():
         "cluster": "passage", "n_clusters": 5,
         "simultaneous_lower": -0.6, "simultaneous_upper": 0.7,
         "effect": 0.8, "effect_name": "log odds ratio",
-        "n_replicates": 9, "noise_flip_rate": 0.10, "noise_se": 0.11,
+        "n_reruns": 9, "noise_flip_rate": 0.10, "noise_se": 0.11,
         "unpaired_se": 0.14, "baseline_se_unpaired": 0.12, "candidate_se_unpaired": 0.13,
     }  # fmt: skip
     assert (columns["task"], columns["delta"], columns["q"]) == (ROW.task, ROW.delta, ROW.q)
@@ -42,5 +42,5 @@ def test_a_row_without_them_has_the_same_columns():
     bare = replace(ROW, counts=None, clusters=None, simultaneous=None, effect=None, noise=None,
                    unpaired=UnpairedErrors()).columns()  # fmt: skip
     assert list(bare) == list(ROW.columns())
-    assert (bare["fixed"], bare["n_replicates"], bare["effect_name"]) == (None, 0, "")
+    assert (bare["fixed"], bare["n_reruns"], bare["effect_name"]) == (None, 0, "")
     assert all(isinstance(value, (str, int, float, bool, type(None))) for value in bare.values())

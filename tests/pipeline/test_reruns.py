@@ -8,8 +8,8 @@ import pytest
 
 from modeldiff_harness.artifacts import load_artifact
 from modeldiff_harness.benchmarks.records import TaskRun
+from modeldiff_harness.benchmarks.rerun import rerun_batch_size
 from modeldiff_harness.benchmarks.samples import read_samples
-from modeldiff_harness.pipeline.arms.benchmarks import rerun_batch_size
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 8, 32])
@@ -31,16 +31,16 @@ def runs_of(report, tiny) -> dict[str, TaskRun]:
     return found
 
 
-def test_replicates_fill_the_noise_floor(mdh, flags, tiny, tmp_path):
+def test_reruns_fill_the_noise_floor(mdh, flags, tiny, tmp_path):
     """A sampled task: two reruns answer otherwise, on the same prompts."""
     words = ("evaluate", *flags, "--tasks", "mdh_structured", "--limit", "6", "--gen_kwargs",
              "do_sample=True,temperature=1.5,max_gen_toks=6", "--batch_size", "4",
              "--format", "json")  # fmt: skip
-    said = mdh(*words, "--replicates", "2")
+    said = mdh(*words, "--reruns", "2")
     assert said.code == 0, said.err
     report = json.loads(said.out)
     rows = report["benchmarks"]["rows"]
-    assert {row["noise"]["n_replicates"] for row in rows} == {2}
+    assert {row["noise"]["n_reruns"] for row in rows} == {2}
     assert all(0 <= row["noise"]["flip_rate"] <= 1 for row in rows)
     runs = runs_of(report, tiny)
     first = runs["mdh_structured with tiny-sft"]
@@ -58,9 +58,9 @@ def test_replicates_fill_the_noise_floor(mdh, flags, tiny, tmp_path):
 
 
 def test_a_negative_number_of_reruns_is_refused(mdh, flags):
-    said = mdh("evaluate", *flags, "--tasks", "mdh_math", "--replicates", "-1")
+    said = mdh("evaluate", *flags, "--tasks", "mdh_math", "--reruns", "-1")
     assert said.code == 2
-    assert "benchmarks.replicates is -1" in said.error_line()
+    assert "benchmarks.reruns is -1" in said.error_line()
 
 
 def test_a_cluster_key_of_the_configuration_is_checked_before_any_work(mdh, flags, tmp_path):
