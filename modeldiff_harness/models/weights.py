@@ -22,7 +22,10 @@ __all__ = [
     "loading_faults",
     "refuse_loading_faults",
     "refuse_not_finite",
+    "stored_types",
 ]
+
+_STORED = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 _ENOUGH_NAMES = 3
 
@@ -106,6 +109,15 @@ def adapter_faults(peft_model: Any, adapter: str, file: Path, loaded: Any) -> st
         unexpected=dict.fromkeys([*loaded.unexpected_keys, *of_the_base]),
         mismatched=(),
     )
+
+
+def stored_types(file: Path) -> set[str]:
+    """Return the types of the tensors in a safetensors file, read from its head."""
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as opened:
+        labels = {opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118
+    return {_STORED.get(label, str(label).lower()) for label in labels}
 
 
 def _told(**faults: Iterable[str]) -> str | None:

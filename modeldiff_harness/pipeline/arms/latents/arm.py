@@ -24,7 +24,7 @@ from modeldiff_harness.pipeline.arms.latents.dictionary import (
 )
 from modeldiff_harness.pipeline.arms.latents.findings import latent_findings
 from modeldiff_harness.pipeline.context import RunContext
-from modeldiff_harness.report.build.inputs import LatentFindings
+from modeldiff_harness.report.build.inputs import LatentFindings, NotMeasured
 from modeldiff_harness.stages import Gathered, Stage
 
 __all__ = ["LatentArm", "run_sites"]
@@ -72,8 +72,10 @@ class LatentArm:
                 for _document in documents:
                     pass
 
-    def findings(self) -> LatentFindings:
-        """Compute the arm in the order of `ends`."""
+    def findings(self) -> LatentFindings | NotMeasured:
+        """Compute the arm in the order of `ends`, unless a model reads the corpus in other ids."""
+        if reason := self._read_otherwise():
+            return NotMeasured(reason)
         for stage in self.ends()[:-1]:
             stage.value()
         return latent_findings(
@@ -85,6 +87,21 @@ class LatentArm:
             energies=self.energies,
             controls=self.controls,
             activations=self.activations,
+        )
+
+    def _read_otherwise(self) -> str | None:
+        """Return why the models cannot be given the same ids; the corpus is made for it."""
+        own = {n: self.context.harvested_identity(n).tokenizer_digest for n in self.context.refs}
+        if len(set(own.values())) == 1:
+            return None
+        corpus = self.corpus.value()
+        alike = {corpus.tokenizer_digest, *corpus.also_read_by}
+        others = [name for name, digest in own.items() if digest not in alike]
+        if not others:
+            return None
+        return (
+            f"{' and '.join(others)} and {self.context.reader} have different tokenizers and read "
+            "documents of the corpus in other ids: the same token ids cannot be given to both"
         )
 
     def plan_lines(self) -> list[str]:

@@ -29,7 +29,8 @@ def corpus_stage(context: RunContext) -> Stage[TokenisedCorpus]:
     models of the pair to the shipped prompts are added, shipped ones or generated ones.
     """
     config = context.config.latents
-    tokenizer = TokenizerUse(context.models, context.baseline, context.harvest_dtype)
+    tokenizer = TokenizerUse(context.models, context.reader, context.harvest_dtype)
+    others = _other_tokenizers(context)
     shipped, generated = _own_answers(context) if config.own_answers else ([], [])
     return context.stage(
         "harvest",
@@ -38,10 +39,11 @@ def corpus_stage(context: RunContext) -> Stage[TokenisedCorpus]:
         gives=TokenisedCorpus,
         inputs={"generated_answers": generated},
         settings={
-            "tokenizer_digest": context.harvested_identity(context.baseline).tokenizer_digest,
+            "tokenizer_digest": context.harvested_identity(context.reader).tokenizer_digest,
             "context": config.context,
             "max_tokens": config.max_tokens,
             "splits": config.splits,
+            **({"other_digests": tuple(others)} if others else {}),
         },
         tools={
             "documents": DocumentsUse(_corpus_choice(context)),
@@ -49,9 +51,21 @@ def corpus_stage(context: RunContext) -> Stage[TokenisedCorpus]:
             "prompts": InputFile(_PROMPTS),
             "tokenizer": tokenizer,
             "chat_template": TemplateTextUse(context.models),
+            **({"others": list(others.values())} if others else {}),
         },
         estimate=f"≤ {config.max_tokens:,} tokens",
     )
+
+
+def _other_tokenizers(context: RunContext) -> dict[str, TokenizerUse]:
+    """Return, by digest, the tokenizers of the run that are not the reader's."""
+    own = context.harvested_identity(context.reader).tokenizer_digest
+    found: dict[str, TokenizerUse] = {}
+    for name in context.refs:
+        digest = context.harvested_identity(name).tokenizer_digest
+        if digest != own:
+            found.setdefault(digest, TokenizerUse(context.models, name, context.harvest_dtype))
+    return dict(sorted(found.items()))
 
 
 def _corpus_choice(context: RunContext) -> ComponentChoice:
