@@ -28,6 +28,7 @@ __all__ = [
     "own_chat_template",
     "remembered_size",
     "resolve_dtype",
+    "room_for_prompts",
 ]
 
 
@@ -174,6 +175,22 @@ def n_positions(config: Any) -> int | None:
     """Return the most tokens a model of `config` (transformers) can read; None: not limited."""
     found = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(found) if isinstance(found, int) and found > 0 else None
+
+
+def room_for_prompts(name: str, positions: int | None, max_new_tokens: int) -> int | None:
+    """Return how long a prompt can be beside its answer in a model of `positions`; None: any.
+
+    Raises UsageError when nothing is left.
+    """
+    if positions is None:
+        return None
+    if positions <= max_new_tokens:
+        raise UsageError(
+            f"{name} reads at most {positions:,} tokens, and answers of {max_new_tokens:,} leave "
+            "no room for a prompt.",
+            hint=f"Allow fewer than {positions:,} new tokens.",
+        )
+    return positions - max_new_tokens
 
 
 def load_tokenizer(

@@ -51,6 +51,7 @@ def probe(
     checks: list[ComparabilityCheck] = []
     streams: dict[str, list[Tensor]] = {}
     heads: list[str] = []
+    padded: list[str] = []
     for name in names:
         model, tokenizer = pool.activate(name)
         most = pool.identity(name).n_positions
@@ -68,7 +69,7 @@ def probe(
                 )
             )
             continue
-        checks += _padding_check(name, model, ids, tokenizer.padding_side, pool.dtype)
+        padded += _padding(name, model, ids, tokenizer.padding_side, pool.dtype)
         blocks = [parse_site(site, pool.identity(name).n_blocks) for site in sites]
         if blocks:
             streams[name] = _streams(model, rows, blocks)
@@ -78,10 +79,16 @@ def probe(
             checks.append(adapter_check(name, moved))
     if not any(c.check == "finite_logits" for c in checks):
         checks.append(answered("finite_logits", "ok", "every model gives finite logits"))
-    if heads:
-        checks.append(answered("tied_head", "warning", "; ".join(heads)))
-    else:
-        checks.append(answered("tied_head", "ok", "heads are tied as the configurations say"))
+    checks.append(
+        answered("padding", "warning", "; ".join(padded))
+        if padded
+        else answered("padding", "ok", "prompts beside others in a batch are answered alike")
+    )
+    checks.append(
+        answered("tied_head", "warning", "; ".join(heads))
+        if heads
+        else answered("tied_head", "ok", "heads are tied as the configurations say")
+    )
     pairs = [(names[0], names[1])] if len(names) > 1 else []
     pairs += [(names[2], name) for name in names[:2]] if len(names) > 2 else []
     for i, site in enumerate(sites):
@@ -141,9 +148,7 @@ def _untied(name: str, model: Any) -> list[str]:
     return [f"{name} runs with one weight for head and embedding, its configuration names two"]
 
 
-def _padding_check(
-    name: str, model: Any, ids: Sequence[list[int]], side: str, dtype: str
-) -> list[ComparabilityCheck]:
+def _padding(name: str, model: Any, ids: Sequence[list[int]], side: str, dtype: str) -> list[str]:
     """Compare the next token's logits of a short prompt alone and beside a longer one."""
     short, long = min(ids, key=len), max(ids, key=len)
     alone = _next_logits(model, [short])
@@ -154,12 +159,8 @@ def _padding_check(
         return []
     why = f"by {gap:.2g} (energy)" if side == "left" else f"its tokenizer pads on the {side}"
     return [
-        answered(
-            "padding",
-            "warning",
-            f"the answers of {name} depend on the prompts beside them in a batch, {why}: run with "
-            "--batch_size 1",
-        )
+        f"the answers of {name} depend on the prompts beside them in a batch, {why}: run with "
+        "--batch_size 1"
     ]
 
 

@@ -43,6 +43,7 @@ class LatentArm:
                 f"unknown rule {config.rule!r}.", hint=did_you_mean(config.rule, rules)
             )
         self.context = context
+        self._refuse_beyond_positions()
         self.sites = run_sites(context)
         self.design = _design_name(context)
         self.corpus = corpus_stage(context)
@@ -88,6 +89,18 @@ class LatentArm:
             controls=self.controls,
             activations=self.activations,
         )
+
+    def _refuse_beyond_positions(self) -> None:
+        """A model answers beyond its positions without a word, or breaks off in the middle."""
+        length = self.context.config.latents.context
+        for name in self.context.refs:
+            positions = self.context.harvested_identity(name).n_positions
+            if positions is not None and length > positions:
+                raise UsageError(
+                    f"latents.context is {length:,}, but {name} reads at most {positions:,} "
+                    "tokens.",
+                    hint=f"Write --set latents.context={positions}, or less.",
+                )
 
     def _read_otherwise(self) -> str | None:
         """Return why the models cannot be given the same ids; the corpus is made for it."""
