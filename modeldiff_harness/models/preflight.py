@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from modeldiff_harness.artifacts import Comparability, ComparabilityCheck
+from modeldiff_harness.errors import UsageError, first_line
 from modeldiff_harness.models.blocks import parse_site
 from modeldiff_harness.models.loading import ModelPool
 from modeldiff_harness.models.locate import locate_adapter
@@ -38,7 +39,8 @@ def preflight(
     latent arm.  `allow_identical` lets a model be compared with itself, which tests the plumbing
     only.
 
-    Raises UsageError for a site that comparable models do not have, and what opening them raises:
+    Raises UsageError for a site that comparable models do not have and for a template that
+    refuses a user turn, and what opening them raises:
     weights that the files do not hold or that are not finite end the run there.
     """
     names = tuple(dict.fromkeys(n for n in (baseline, candidate, base) if n is not None))
@@ -162,10 +164,18 @@ def _template(
 
 
 def _rendered(pool: ModelPool, name: str, template: ChatTemplate) -> str:
+    import jinja2
+
     turns = [{"role": "user", "content": "Hello"}]
-    return str(
-        pool.tokenizer(name).apply_chat_template(turns, chat_template=template.text, tokenize=False)
-    )
+    tokenizer = pool.tokenizer(name)
+    try:
+        return str(
+            tokenizer.apply_chat_template(turns, chat_template=template.text, tokenize=False)
+        )
+    except jinja2.TemplateError as error:
+        raise UsageError(
+            f"the chat template of {template.origin} refuses a user turn: {first_line(error)}."
+        ) from None
 
 
 def _double_bos(

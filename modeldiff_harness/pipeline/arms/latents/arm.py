@@ -15,7 +15,7 @@ from modeldiff_harness.latents.difference.energy import difference_energy
 from modeldiff_harness.latents.harvest.reading import CachedActivations, LiveActivations
 from modeldiff_harness.latents.profile import LabelledDictionary, profile
 from modeldiff_harness.pipeline.arms.latents.activations import Activations
-from modeldiff_harness.pipeline.arms.latents.corpus import corpus_stage
+from modeldiff_harness.pipeline.arms.latents.corpus import corpus_stage, read_shipped_answers
 from modeldiff_harness.pipeline.arms.latents.cost import cost_lines
 from modeldiff_harness.pipeline.arms.latents.dictionary import (
     DictionaryStages,
@@ -72,6 +72,7 @@ class LatentArm:
             with self.corpus.tools["documents"].open(self.context.runner.runtime) as documents:
                 for _document in documents:
                     pass
+            read_shipped_answers(self.context)
 
     def findings(self) -> LatentFindings | NotMeasured:
         """Compute the arm in the order of `ends`, unless a model reads the corpus in other ids."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from modeldiff_harness.artifacts import Answers, PreferencePrompt, TokenisedCorpus
 from modeldiff_harness.corpora.build import build_corpus
-from modeldiff_harness.corpora.capability import DATA, read_prompts
+from modeldiff_harness.corpora.capability import DATA, read_answers, read_prompts
 from modeldiff_harness.corpora.described import DocumentsUse
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.models.packaged import locate_packaged
@@ -16,7 +16,7 @@ from modeldiff_harness.pipeline.context import RunContext
 from modeldiff_harness.plugins import ComponentChoice
 from modeldiff_harness.stages import InputFile, Stage
 
-__all__ = ["corpus_stage"]
+__all__ = ["corpus_stage", "read_shipped_answers"]
 
 _BY_SUFFIX = {".jsonl": "jsonl", ".gz": "jsonl", ".parquet": "parquet", ".txt": "text"}
 _PROMPTS = DATA / "corpus_prompts.jsonl"
@@ -55,6 +55,12 @@ def corpus_stage(context: RunContext) -> Stage[TokenisedCorpus]:
         },
         estimate=f"≤ {config.max_tokens:,} tokens",
     )
+
+
+def read_shipped_answers(context: RunContext) -> None:
+    """Read the files of answers that the corpus takes; UsageError for a broken row."""
+    if context.config.latents.own_answers:
+        read_answers(_own_answers(context)[0], read_prompts(_PROMPTS))
 
 
 def _other_tokenizers(context: RunContext) -> dict[str, TokenizerUse]:
