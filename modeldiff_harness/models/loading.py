@@ -25,6 +25,7 @@ from modeldiff_harness.models.weights import (
     adapter_faults,
     refuse_loading_faults,
     refuse_not_finite,
+    refuse_whole_numbers,
 )
 
 __all__ = ["ModelPool", "load_model"]
@@ -262,6 +263,8 @@ class ModelPool:
                     **given,
                 )
             refuse_loading_faults(located.source, info)
+            if located.commit is None and getattr(config, "quantization_config", None) is None:
+                refuse_whole_numbers(located.source, Path(located.load_from))
             refuse_not_finite(located.source, model)
             model = model.to(self.device).eval().requires_grad_(False)
         except torch.OutOfMemoryError:

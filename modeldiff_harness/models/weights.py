@@ -22,6 +22,7 @@ __all__ = [
     "loading_faults",
     "refuse_loading_faults",
     "refuse_not_finite",
+    "refuse_whole_numbers",
     "stored_types",
 ]
 
@@ -54,6 +55,25 @@ def refuse_loading_faults(source: str, info: Mapping[str, Collection[Any]]) -> N
             hint="Save it whole, under the names that its config.json implies: weights that are "
             "not in the files would be random.",
         )
+
+
+def refuse_whole_numbers(source: str, folder: Path) -> None:
+    """Raise RunError for weights in `folder` that are stored as whole numbers, without their scale.
+
+    Of a checkpoint whose configuration names no quantisation: transformers would run the codes.
+    """
+    from safetensors import safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118
+                stored = opened.get_slice(name).get_dtype()
+                if name.endswith((".weight", ".bias")) and stored[0] in "IUB" and stored != "BF16":
+                    raise RunError(
+                        f"{source} stores {name} as whole numbers ({stored}), and its config.json "
+                        "names no quantization_config that says what they mean.",
+                        hint="Save it in a floating type, or with its quantization_config.",
+                    )
 
 
 def refuse_not_finite(source: str, model: nn.Module) -> None:

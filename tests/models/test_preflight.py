@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -257,7 +258,7 @@ def test_a_model_that_reads_padding_is_told(pool_of: Pools, tiny: Path, tmp_path
     assert status(run(pool), "padding") == "ok"
 
     def blind(_module: object, args: tuple[Any, ...], given: dict[str, Any]) -> Any:
-        return args, {k: v for k, v in given.items() if k == "use_cache"}
+        return args, {k: v for k, v in given.items() if k in ("input_ids", "use_cache")}
 
     pool.activate("two")[0].register_forward_pre_hook(blind, with_kwargs=True)
     found = run(pool)
@@ -288,3 +289,15 @@ def test_no_comparison_lets_what_is_not_finite_through(odd: float) -> None:
             told = site_check("resid_post.1", "one", "two", energy, allowed)
             assert told.status == "latents_refused"
             assert "not finite at resid_post.1" in told.detail
+
+
+def test_the_page_names_every_check(
+    pool_of: Pools, tiny: Path, tiny_adapter: Path, other_adapter: Path
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "own-pair.md"
+    rows = re.findall(r"^\| `(\w+)` \|", page.read_text("utf-8"), re.MULTILINE)
+    pool = pool_of(
+        ModelRef("one", str(tiny), adapter=str(tiny_adapter)),
+        ModelRef("two", str(tiny), adapter=str(other_adapter)),
+    )
+    assert {c.check.split("[")[0] for c in run(pool).checks} == set(rows)

@@ -90,6 +90,11 @@ BASES: dict[str, tuple[Callable[[Tensors], Tensors], dict[str, object], str]] = 
         {},
         r"1 mismatched \(model\.layers\.1\.mlp\.up_proj\.weight\)",
     ),
+    "codes without a scale": (
+        lambda t: {**t, UP: (t[UP] * 99).to(torch.int8)},
+        {},
+        r"stores model\.layers\.1\.mlp\.up_proj\.weight as whole numbers \(I8\)",
+    ),
     "NaN": (one_number(UP, torch.nan), {}, r"not a finite number.*model\.layers\.1\.mlp\.up_proj"),
     "infinity": (
         one_number("model.norm.weight", -torch.inf),

@@ -42,7 +42,7 @@ def test_a_token_that_no_document_uses_is_a_note(tiny, tmp_path, monkeypatch):
     (note,) = [c for c in report.comparability if c.check == "tokenizer"]
     assert note.status == "warning"
     assert "'<think>'" in note.detail
-    assert report.latents.not_measured is None
+    assert report.latents.status == "measured", report.latents.reason
     assert report.latents.profile is not None
 
 
@@ -51,7 +51,7 @@ def test_a_token_that_a_document_uses_ends_the_latent_arm_alone(tiny, tmp_path, 
     thought = {"doc_id": "t", "text": "the fox <think> reads a book"}
     corpus.write_text(tiny.corpus.read_text("utf-8") + json.dumps(thought), "utf-8")
     report = session(tiny, tmp_path, monkeypatch, corpus=str(corpus)).run().report
-    assert "read documents of the corpus in other ids" in (report.latents.not_measured or "")
+    assert "read documents of the corpus in other ids" in report.latents.reason
 
 
 def test_a_context_beyond_the_positions_is_refused_before_the_first_stage(
