@@ -89,6 +89,7 @@ def pair_task(
     paired or the primary metric has no interval, and UsageError for an unknown `primary`.
     """
     _require_same_task(baseline, candidate, options.allow_unmatched)
+    _require_finished(baseline, candidate, options.allow_unmatched)
     task = baseline.task
     pairs = pair_samples(
         task,
@@ -178,6 +179,17 @@ def _require_same_task(
         )
 
 
+def _require_finished(
+    baseline: MeasuredTask, candidate: MeasuredTask, allow_unmatched: bool
+) -> None:
+    for whose, side in (("baseline", baseline), ("candidate", candidate)):
+        if side.unfinished and not allow_unmatched:
+            raise RunError(
+                f"task {side.task!r}: the {whose}'s run {side.unfinished}.",
+                hint="Run it to its end, or pass --allow_unmatched to compare what there is.",
+            )
+
+
 def _require_scored(
     task: str, pair: PairedSamples, values: MetricValues, options: PairingOptions
 ) -> None:
@@ -195,7 +207,12 @@ def _require_scored(
 def _pair_notes(
     baseline: MeasuredTask, candidate: MeasuredTask, pairs: Sequence[PairedSamples]
 ) -> list[str]:
-    task, notes = baseline.task, []
+    task = baseline.task
+    notes = [
+        f"{task}: the {whose}'s run {side.unfinished}"
+        for whose, side in (("baseline", baseline), ("candidate", candidate))
+        if side.unfinished
+    ]
     n_differ = max(pair.n_prompts_differ for pair in pairs)
     if n_differ:
         reason = ""
