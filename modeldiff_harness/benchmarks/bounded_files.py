@@ -70,7 +70,7 @@ def walk_files(folder: Path, depth: int) -> Iterator[Path]:
     """
     seen = 0
     base = len(folder.parts)
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_refuse_folder):
         here = Path(place)
         if len(here.parts) - base >= depth:
             folders.clear()
@@ -84,6 +84,11 @@ def walk_files(folder: Path, depth: int) -> Iterator[Path]:
                 )
             if not _is_special(here / name):
                 yield here / name
+
+
+def _refuse_folder(error: OSError) -> None:
+    """Say what cannot be looked into: files are never passed over in silence."""
+    raise UsageError(f"cannot read the folder {error.filename}: {error.strerror}.") from error
 
 
 def _is_special(path: Path) -> bool:

@@ -218,12 +218,19 @@ def _raw_samples(file: Path, header: Mapping[str, Any]) -> Iterator[Mapping[str,
             yield _mapping(sample)
         return
     with BoundedZip(file) as archive:
+        samples = [name for name in archive.names if _SAMPLE.fullmatch(name)]
+        pieces = tuple(n.removesuffix("sample.json") for n in samples if n.endswith("/sample.json"))
         for name in archive.names:
-            if _SAMPLE.fullmatch(name):
-                sample = dict(_mapping(archive.read_json(name)))
-                if name.endswith("/sample.json"):
-                    _complete(sample, name.removesuffix("sample.json"), archive)
-                yield sample
+            known = name.startswith("samples/") and not name.endswith("/")
+            if known and not (_SAMPLE.fullmatch(name) or name.startswith(pieces)):
+                raise UsageError(
+                    f"{file.name}: entry {name[:100]!r} is among the samples and none by its name."
+                )
+        for name in samples:
+            sample = dict(_mapping(archive.read_json(name)))
+            if name.endswith("/sample.json"):
+                _complete(sample, name.removesuffix("sample.json"), archive)
+            yield sample
 
 
 def _complete(sample: dict[str, Any], prefix: str, archive: BoundedZip) -> None:

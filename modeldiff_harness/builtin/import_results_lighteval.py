@@ -362,9 +362,9 @@ class _Answered:
 
 def _object(row: Mapping[str, Any], column: str) -> Mapping[str, Any]:
     """A column's value with its texts cleaned; TypeError for what is no object."""
-    value = row[column]
+    value = row.get(column)
     if not isinstance(value, dict):
-        raise TypeError(f"its {column} is {type(value).__name__}, not an object")
+        raise TypeError(f"it has no {column} that is an object")
     cleaned: Mapping[str, Any] = clean_texts(value)
     return cleaned
 

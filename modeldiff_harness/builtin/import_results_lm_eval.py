@@ -259,7 +259,10 @@ def _document_of(file: _SampleFile, documents: Mapping[str, dict[str, Any]]) -> 
 
 def _full_name(name: str, document: Mapping[str, Any]) -> str | None:
     """The task's name before it became part of a file's name."""
-    return next((t for t in document["results"] if safe_file_name(t) == name or t == name), None)
+    for task in document["results"]:
+        if name in (task, safe_file_name(task), safe_file_name(task, shorten=False)):
+            return str(task)
+    return None
 
 
 def _task(file: _SampleFile, document: dict[str, Any]) -> MeasuredTask:
