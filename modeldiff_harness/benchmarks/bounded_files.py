@@ -126,7 +126,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
 class _Bounded(io.RawIOBase):
     """A stream of a file that must not become larger than `most_bytes`."""
 
-    def __init__(self, stream: IO[bytes], most_bytes: int, name: str) -> None:
+    def __init__(self, stream: gzip.GzipFile, most_bytes: int, name: str) -> None:
         super().__init__()
         self._stream, self._left, self._name = stream, most_bytes, name
 

@@ -165,8 +165,8 @@ def _decoder(
         kw_only=True,
         gc=False,
     )
-    written = [re.escape(json.dumps(key).encode()) for key in (*_FIELDS, *names)]
-    keys = re.compile(b"(" + b"|".join(written) + rb")\s*:")
+    written = [re.escape(json.dumps(key)[1:-1].encode()) for key in (*_FIELDS, *names)]
+    keys = re.compile(b'"(' + b"|".join(written) + rb')"\s*:')  # begins with a letter: fast
     return msgspec.json.Decoder(kind).decode, names, keys
 
 
@@ -309,7 +309,7 @@ def _arguments(value: Any) -> list[Mapping[str, Any]]:
     listed = list(value.values()) if isinstance(value, dict) else value
     if not isinstance(listed, list):
         raise TypeError(f"its arguments are {type(value).__name__}")
-    found = []
+    found: list[Mapping[str, Any]] = []
     for one in listed:
         if isinstance(one, list):
             one = {f"arg_{i}": part for i, part in enumerate(one)}

@@ -418,17 +418,17 @@ def _answer(raw: Mapping[str, Any], scorer: str, where: str) -> _Answer:
     if raw.get("id") is None or not _count(raw.get("epoch")):
         raise UsageError(f"{where} has no id and epoch.")
     try:
-        raw = clean_texts({key: raw[key] for key in _SAMPLE_FIELDS if key in raw})
+        kept: dict[str, Any] = clean_texts({key: raw[key] for key in _SAMPLE_FIELDS if key in raw})
     except ValueError as error:
         raise UsageError(f"{where} cannot be read: {error}.") from error
-    if "score" in raw and "scores" not in raw:
-        raw["scores"] = {scorer: raw["score"]}
-    scores = raw.get("scores")
+    if "score" in kept and "scores" not in kept:
+        kept["scores"] = {scorer: kept["score"]}
+    scores = kept.get("scores")
     if scores is not None and not isinstance(scores, dict):
         raise UsageError(f"{where} has scores that are {type(scores).__name__}, not an object.")
     values = _values(scores or {})
     numbers = {metric: _number(value) for metric, value in values.items()}
-    return _Answer(_sample(raw, numbers), values)
+    return _Answer(_sample(kept, numbers), values)
 
 
 def _sample(raw: Mapping[str, Any], values: dict[str, float]) -> TaskSample:

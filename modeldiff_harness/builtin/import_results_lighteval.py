@@ -184,7 +184,7 @@ def _parts(task: str) -> tuple[str, int | None]:
     parts = task.split("|")
     name = parts[0] if len(parts) <= 2 else parts[1]
     shots = parts[{2: 1, 3: 2, 4: 2}.get(len(parts), 0)]
-    return name, int(shots) if shots.isdecimal() else None
+    return clean_text(name), int(shots) if _NUMBER.fullmatch(shots) else None
 
 
 def _bare_names(found: Mapping[str, Any]) -> dict[str, str]:

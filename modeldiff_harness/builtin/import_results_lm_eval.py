@@ -23,7 +23,7 @@ from modeldiff_harness.benchmarks.directions import stated_directions
 from modeldiff_harness.benchmarks.sample_files import safe_file_name
 from modeldiff_harness.benchmarks.samples import LM_EVAL_FAULTS, RowLayout, read_samples
 from modeldiff_harness.benchmarks.tasks import capability_by_name
-from modeldiff_harness.clean_text import clean_texts
+from modeldiff_harness.clean_text import clean_text, clean_texts
 from modeldiff_harness.errors import UsageError
 
 __all__ = ["create"]
@@ -203,7 +203,8 @@ def _documents(folder: Path) -> dict[str, dict[str, Any]]:
 def _sample_file(file: Path, documents: Mapping[str, dict[str, Any]]) -> _SampleFile:
     match = _SAMPLES.fullmatch(file.name)
     if match is not None:
-        return _SampleFile(file, match["task"], match["stamp"] or match["first"] or "")
+        stamp = match["stamp"] or match["first"] or ""
+        return _SampleFile(file, clean_text(match["task"]), stamp)
     stem = file.name.rpartition(".")[0]
     tasks = {task for document in documents.values() for task in document["results"]}
     fitting = [t for t in tasks if stem == safe_file_name(t) or stem.endswith(f"_{t}")]

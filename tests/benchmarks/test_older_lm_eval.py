@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from modeldiff_harness.artifacts import ImportedResults, MeasuredTask
 from modeldiff_harness.builtin import import_results_lm_eval
 from modeldiff_harness.errors import MdhError, RunError, UsageError
+from modeldiff_harness.pipeline.compare import CompareRequest, compare
 from modeldiff_harness.testing.result_files import (
     STAMP,
     ResultItem,
@@ -258,3 +260,75 @@ def test_numbers_beyond_any_quantity_are_one_line(number: str, tmp_path: Path) -
     with pytest.raises(MdhError, match="line 1 is not an lm-eval sample") as caught:
         read(write(tmp_path, [], text))
     assert "\n" not in str(caught.value)
+
+
+# ── what the two sides were asked, and how a group is weighed ────────────────────────────────
+
+QUESTIONS = [
+    "How many apples remain", "Which river flows through Rome", "What colour is copper sulphate",
+    "Who painted the night watch", "Why does bread rise", "When did the war end",
+    "Where do salmon spawn", "Name the largest moon of Saturn",
+]  # fmt: skip
+
+
+def asked(prompts: list[str]) -> Rows:
+    """Rows of one document an item, whose prompts are these."""
+    rows = [lm_eval_row(ResultItem(i, i % 2, question=q)) for i, q in enumerate(QUESTIONS)]
+    return [
+        {**row, "arguments": {"gen_args_0": {"arg_0": prompt, "arg_1": {}}}, "prompt_hash": prompt}
+        for row, prompt in zip(rows, prompts, strict=True)
+    ]
+
+
+TEMPLATE = "<|system|>You are a careful assistant with many words of your own<|user|>{}<|end|>"
+OTHER_TEMPLATE = "[INST] Cutting knowledge date: December 2023. {} [/INST]"
+
+
+@pytest.mark.parametrize(
+    ("baseline", "candidate", "says"),
+    [
+        (QUESTIONS, [TEMPLATE.format(q) for q in QUESTIONS], None),
+        ([OTHER_TEMPLATE.format(q) for q in QUESTIONS], [TEMPLATE.format(q) for q in QUESTIONS],
+         None),
+        (QUESTIONS, QUESTIONS[1:] + QUESTIONS[:1], "8 of 8 prompts that differ ask something else"),
+        (QUESTIONS, [TEMPLATE.format(q) for q in QUESTIONS[1:] + QUESTIONS[:1]],
+         "8 of 8 prompts that differ ask something else"),
+        (QUESTIONS, [*QUESTIONS[:-1], "Define entropy briefly"],
+         "1 of 1 prompts that differ ask something else.*items 7"),
+    ],
+)  # fmt: skip
+def test_a_prompt_about_another_document_is_said(
+    baseline: list[str], candidate: list[str], says: str | None, tmp_path: Path
+) -> None:
+    sides = [
+        write_lm_eval(tmp_path / name, {"a": asked(prompts)}, model=name)
+        for name, prompts in (("old", baseline), ("new", candidate))
+    ]
+    notes = "\n".join(compare(CompareRequest(*sides)).results.notes)
+    assert "prompts differ between the models" in notes
+    if says is None:
+        assert "ask something else" not in notes
+    else:
+        assert re.search(says, notes)
+
+
+def test_a_group_whose_tasks_weigh_the_same_is_said_to_differ(tmp_path: Path) -> None:
+    """10 items all right and 30 all wrong: .25 over the items, .5 over the tasks."""
+    sides = []
+    for name, values in (("old", [1] * 10), ("new", [1] * 9 + [0])):
+        rows = {"g_a": rows_of(values), "g_b": rows_of([0] * 30)}
+        mean = (sum(values) / 10 + 0) / 2
+        place = write_lm_eval(tmp_path / name, rows, model=name, groups={"g": ["g_a", "g_b"]})
+        file = next(place.glob("results_*"))
+        document = json.loads(file.read_text())
+        document["results"]["g"] = {"exact_match,none": mean, "alias": "g"}
+        file.write_text(json.dumps(document))
+        sides.append(place)
+    results = compare(CompareRequest(*sides)).results
+    (row,) = [row for row in results.rows if row.task == "g"]
+    assert row.baseline == pytest.approx(0.25)
+    said = [note for note in results.notes if "weigh the same" in note]
+    assert [re.findall(r"[.\d]+\d", note)[:2] for note in said] == [
+        ["0.25", "0.5"],
+        ["0.225", "0.45"],
+    ]

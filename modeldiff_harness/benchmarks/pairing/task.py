@@ -35,6 +35,7 @@ from modeldiff_harness.benchmarks.pairing.metric_values import (
     take_values,
 )
 from modeldiff_harness.benchmarks.pairing.noise_floor import noise_floor
+from modeldiff_harness.benchmarks.pairing.prompts import prompts_of_other_content
 from modeldiff_harness.benchmarks.pairing.rows import direction_of, paired_row, printed_notes
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined
@@ -219,6 +220,14 @@ def _pair_notes(
         if baseline.chat_template_digest != candidate.chat_template_digest:
             reason = " (the chat templates differ)"
         notes.append(f"{task}: {n_differ} prompts differ between the models{reason}")
+        other, n_compared = max(map(prompts_of_other_content, pairs), key=lambda one: len(one[0]))
+        if other:
+            shown = ", ".join(map(str, other[:5])) + (", …" if len(other) > 5 else "")
+            notes.append(
+                f"{task}: {len(other)} of {n_compared} prompts that differ ask something else,"
+                " which no chat template explains: other few-shot examples, or other documents from"
+                f" a request cache (items {shown})"
+            )
     worst = max(pairs, key=lambda pair: pair.n_unmatched)
     if worst.n_unmatched:
         shown = "; ".join(worst.named[:3])
