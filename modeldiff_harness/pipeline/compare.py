@@ -17,7 +17,6 @@ from typing import Any
 from modeldiff_harness import __version__
 from modeldiff_harness.artifacts import (
     BenchmarkResults,
-    BenchmarkRow,
     Comparability,
     ComparabilityCheck,
     ImportedResults,
@@ -30,6 +29,7 @@ from modeldiff_harness.artifacts import (
     save_artifact,
 )
 from modeldiff_harness.benchmarks.importers import AUTO, import_results, keep_tasks, require_results
+from modeldiff_harness.benchmarks.pairing.group_weights import group_weight_notes
 from modeldiff_harness.benchmarks.pairing.measured import pair_measured
 from modeldiff_harness.benchmarks.pairing.task import PairingOptions
 from modeldiff_harness.clock import timestamp
@@ -54,7 +54,6 @@ RESULTS_FOLDER = "benchmarks"
 """Below the output folder: the artifact with every item."""
 _NOT_HERE = "results were imported: only benchmarks are compared"
 _UNKNOWN = "not recorded"
-_SAME_AS_PRINTED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ def _pair(
     remarks = [
         f"{name}: {note}" for side, name in zip(sides, names, strict=True) for note in side.notes
     ]
-    remarks += _group_notes(results.rows, sides, names)
+    remarks += group_weight_notes(results.rows, sides, names)
     return replace(
         results,
         notes=tuple(dict.fromkeys([*results.notes, *remarks])),
@@ -191,34 +190,6 @@ def _pair(
         lm_eval_version=_shared(task.harness for task in left.values()),
         seeds=next((task.seeds for task in left.values() if task.seeds), ()),
     )
-
-
-def _group_notes(
-    rows: Iterable[BenchmarkRow], sides: Sequence[ImportedResults], names: tuple[str, str]
-) -> list[str]:
-    """Say where a group's number is not the program's own, which may weigh its tasks alike."""
-    notes = []
-    for row in rows:
-        for side, name, ours in zip(sides, names, (row.baseline, row.candidate), strict=True):
-            printed = side.printed_groups.get(row.task, {}).get(f"{row.metric},{row.filter}")
-            if printed is not None and abs(printed - ours) > _SAME_AS_PRINTED:
-                weights = "weighs the group's tasks in another way"
-                if _is_mean_of_tasks(printed, row, side):
-                    weights = "lets every task weigh the same (weight_by_size: false)"
-                notes.append(
-                    f"{row.task}: {name} has {ours:.4g} over all items, and its results print"
-                    f" {printed:.4g}: the program {weights}"
-                )
-    return notes
-
-
-def _is_mean_of_tasks(printed: float, row: BenchmarkRow, side: ImportedResults) -> bool:
-    leaves = side.groups.get(row.task, ())
-    key = f"{row.metric},{row.filter}"
-    found = [
-        task.printed[key] for task in side.tasks if task.task in leaves and key in task.printed
-    ]
-    return bool(found) and abs(sum(found) / len(found) - printed) <= _SAME_AS_PRINTED
 
 
 def _same(task: MeasuredTask) -> MeasuredTask:
