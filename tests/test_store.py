@@ -179,7 +179,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path):
     def make(workdir):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(RunError, match=r"No space left on device.*mdh gc"):
+    with pytest.raises(RunError, match=r"No space left on device.*finished work is kept"):
         Store(tmp_path).compute("train", {}, Thing, make)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from modeldiff_harness.cli.printing import print_table
 from modeldiff_harness.errors import RunError
-from modeldiff_harness.store import Store, default_data_folder, default_store_folder
+from modeldiff_harness.store import (
+    Store,
+    default_data_folder,
+    default_store_folder,
+    named_objects,
+)
 
 __all__ = ["gc", "verify"]
 
@@ -39,11 +42,13 @@ def verify(fix: bool) -> None:
 @click.option("--dry_run", is_flag=True, help="Only say what would go.")
 def gc(dry_run: bool) -> None:
     """Remove objects that no run names and leftovers of broken-off work."""
-    named = set()
-    for file in (default_data_folder() / "runs").glob("*/run.json"):
-        record = json.loads(file.read_text(encoding="utf-8"))
-        stages = [*record["stages"], *record.get("graph", ())]
-        named |= {(stage["verb"], stage["key"]) for stage in stages}
+    try:
+        named = named_objects(default_data_folder())
+    except RunError as error:
+        raise RunError(
+            f"nothing was removed: {error.message}",
+            hint="What that run made is not known: remove its folder to give it up.",
+        ) from error
     removed, n_bytes = Store(default_store_folder()).collect_garbage(named, dry_run=dry_run)
     word = "would remove" if dry_run else "removed"
     click.echo(f"{word} {len(removed)} objects, {n_bytes / 2**20:,.1f} MiB.")
