@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -17,6 +18,8 @@ __all__ = [
     "disk_failure",
     "existing_folder",
     "read_regular",
+    "remove",
+    "sync_folder",
     "writable_folder",
     "write_atomically",
     "write_output",
@@ -138,6 +141,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder with all it holds, a file, or a link; RunError where that is refused."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise disk_failure(error, path) from error
 
 
 def read_regular(path: Path, *, most_bytes: int) -> bytes:

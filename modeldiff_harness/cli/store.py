@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from modeldiff_harness.cli.printing import print_table
+from modeldiff_harness.disk import remove
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.store import (
     Store,
@@ -19,22 +20,26 @@ __all__ = ["gc", "verify"]
 @click.command()
 @click.option("--fix", is_flag=True, help="Remove damaged objects; the next run rebuilds them.")
 def verify(fix: bool) -> None:
-    """Re-read every stored object against the digests in its manifest."""
+    """Re-read stored objects, converted models and task suites against their digests."""
+    from modeldiff_harness.benchmarks.own_folders import suite_problems
+    from modeldiff_harness.models.converted import cache_problems
+
     store = Store(default_store_folder())
     n_objects = sum(1 for _ in store.finished())
-    problems = store.verify()
+    problems = [(p, store.folder(p.verb, p.key)) for p in store.verify()]
+    problems += suite_problems(store.root) + cache_problems(store.root / "models")
     if not problems:
         click.echo(f"{n_objects} objects, all intact.")
         return
-    print_table("", ("stage", "key", "problem"), [(p.verb, p.key, p.problem) for p in problems])
-    damaged = {(p.verb, p.key) for p in problems}
+    print_table("", ("stage", "key", "problem"), [(p.verb, p.key, p.problem) for p, _ in problems])
+    damaged = sorted({path for _, path in problems})
     if not fix:
         raise RunError(
-            f"{len(damaged)} of {n_objects} objects are damaged.",
+            f"{len(damaged)} objects are damaged, of {n_objects} and what is cached beside them.",
             hint="`mdh verify --fix` removes them; the next run rebuilds them.",
         )
-    for verb, key in damaged:
-        store.discard(verb, key)
+    for path in damaged:
+        remove(path)
     click.echo(f"removed {len(damaged)} damaged objects.")
 
 
