@@ -240,12 +240,6 @@ class Store:
             elif not path.is_file() or file_digest(path) != entry.sha256:
                 yield f"{name} has changed"
 
-    def discard(self, verb: str, key: str) -> None:
-        """Remove one object, finished or not, whatever its state."""
-        folder = self.folder(verb, key)
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(folder.with_name(f"{key}.partial"), ignore_errors=True)
-
     def collect_garbage(
         self, keep: Iterable[tuple[str, str]], *, dry_run: bool
     ) -> tuple[list[tuple[str, str]], int]:

@@ -112,9 +112,11 @@ def _run(given: list[str], debug: bool) -> int:
     try:
         cli.main(given, prog_name="mdh", standalone_mode=False, obj=_add_plugin_commands())
     except BaseException as error:
-        if is_interrupt(error):
+        # click makes Abort of an interrupt, and of an EOFError that is none
+        cause = error.__cause__ if isinstance(error, click.Abort) else None
+        if is_interrupt(cause or error):
             ignore_signals()
-        return _explained(error, debug)
+        return _explained(cause or error, debug)
     return 0
 
 

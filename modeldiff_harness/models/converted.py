@@ -39,10 +39,10 @@ def cache_problems(cache_dir: Path) -> list[tuple[Problem, Path]]:
     """Return what of the model cache is not what it says it is, with the path to remove."""
     found = []
     for folder in sorted((cache_dir / "converted").glob("*")):
-        if folder.is_dir() and not folder.name.startswith("."):
-            if not is_whole(folder, DigestCache(None)):
-                text = "its files are not those of the conversion"
-                found.append((Problem("converted", folder.name, text), folder))
+        is_model = folder.is_dir() and not folder.name.startswith(".")
+        if is_model and not is_whole(folder, DigestCache(None)):
+            text = "its files are not those of the conversion"
+            found.append((Problem("converted", folder.name, text), folder))
     for entry in sorted((cache_dir / "digests").glob("*.json")):
         if text := _entry_fault(entry):
             found.append((Problem("digests", entry.stem[:32], text), entry))

@@ -6,12 +6,14 @@ import errno
 import json
 import os
 import shutil
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import yaml
 
+from modeldiff_harness.errors import Interrupted
 from modeldiff_harness.testing.tiny_models import make_tiny_adapter, make_tiny_model
 
 PAIR = ("--pair", "tiny-sft,tiny-simpo")
@@ -287,7 +289,7 @@ def failing(monkeypatch):
 
 
 def test_an_interrupt_is_130_and_says_how_to_go_on(failing, mdh, flags):
-    failing(KeyboardInterrupt())
+    failing(Interrupted(signal.SIGINT))
     said = mdh("evaluate", *flags)
     assert said.code == 130
     assert "run the same command to continue" in said.error_line()
