@@ -71,6 +71,10 @@ def _is_names(value: Any) -> bool:
     return bool(value) and all(map(_is_text, value)) and len(set(value)) == len(value)
 
 
+def _is_splits(value: Any) -> bool:
+    return value == () or value == [] or _is_names(value)
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
@@ -101,7 +105,7 @@ _METHODS: Mapping[str, Sequence[str]] = {
 _Rule = tuple[str, Callable[[Any], bool], str]
 _ATTRIBUTES: Mapping[str, Sequence[_Rule]] = {
     "dictionary_learner": (("trains", _is_bool, "True or False"),),
-    "latent_scorer": (("splits", _is_names, "a list of distinct names of splits"),),
+    "latent_scorer": (("splits", _is_splits, "a list of distinct names of splits"),),
     "labeler": (("name", _is_text, "text"),),
     "judge": (
         ("name", _is_text, "text"),
