@@ -28,7 +28,8 @@ from modeldiff_harness.artifacts import (
     load_artifact,
     save_artifact,
 )
-from modeldiff_harness.benchmarks.importers import AUTO, import_results, keep_tasks
+from modeldiff_harness.benchmarks.importers import AUTO, import_results, keep_tasks, require_results
+from modeldiff_harness.benchmarks.pairing.group_weights import group_weight_notes
 from modeldiff_harness.benchmarks.pairing.measured import pair_measured
 from modeldiff_harness.benchmarks.pairing.task import PairingOptions
 from modeldiff_harness.clock import timestamp
@@ -98,8 +99,9 @@ def compare(
     registry = registry or load_registry()
     importers = registry.usable("result_importer", request.format_in)
     read = partial(import_results, importers=importers, format=request.format_in)
-    both = request.baseline.exists() and request.candidate.exists()
-    if both and request.baseline.samefile(request.candidate):
+    for path in (request.baseline, request.candidate, *request.reruns):
+        require_results(path)
+    if request.baseline.samefile(request.candidate):
         raise UsageError(
             f"baseline and candidate are the same: {request.baseline}.",
             hint="Give the results of two models.",
@@ -177,6 +179,7 @@ def _pair(
     remarks = [
         f"{name}: {note}" for side, name in zip(sides, names, strict=True) for note in side.notes
     ]
+    remarks += group_weight_notes(results.rows, sides, names)
     return replace(
         results,
         notes=tuple(dict.fromkeys([*results.notes, *remarks])),
