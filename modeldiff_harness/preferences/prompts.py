@@ -14,6 +14,7 @@ from modeldiff_harness.artifacts.codec import to_plain
 from modeldiff_harness.checks import from_spec
 from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.taxonomy import load_taxonomy
+from modeldiff_harness.untrusted import MOST_MADE_BYTES, Unreadable, json_value, read_text
 
 __all__ = ["SHIPPED", "load_prompts", "prompt_digest", "prompts_fingerprint", "select_prompts"]
 
@@ -39,12 +40,10 @@ def load_prompts(source: str | Path = SHIPPED) -> tuple[PreferencePrompt, ...]:
     else:
         shown = str(source)
         try:
-            text = Path(source).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"cannot read the prompts {shown}: {error}.",
-                hint=f"Give a JSONL file, or {SHIPPED!r} for the shipped prompts.",
-            ) from error
+            text = read_text(Path(source), "the prompts", most_bytes=MOST_MADE_BYTES)
+        except UsageError as error:
+            hint = error.hint or f"Give a JSONL file, or {SHIPPED!r} for the shipped prompts."
+            raise UsageError(error.message, hint=hint) from error
     prompts: list[PreferencePrompt] = []
     line_of: dict[str, int] = {}
     for number, prompt in _parse_lines(text, shown):
@@ -99,9 +98,11 @@ def _parse_lines(text: str, shown: str) -> Iterator[tuple[int, PreferencePrompt]
             continue
         where = f"{shown}, line {number}"
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{where}: not JSON ({error}).") from error
+            # The line is the file's, not the first of its own text.
+            record = json_value(line, "a prompt")
+        except Unreadable as error:
+            told = error.message.partition(": ")[2]
+            raise UsageError(f"{where}: {told}", hint=error.hint) from error
         try:
             yield number, _prompt(record)
         except UsageError as error:

@@ -177,10 +177,10 @@ def test_mt_bench_errors_are_missing_and_single_grades_are_one_battle(tmp_path: 
     assert [(b.winner, b.sides_known, b.response_a) for b in graded] == [("model_b", False, None)]
 
 
-def test_mt_benchs_second_turn_is_cut_out_of_the_conversations(tmp_path: Path) -> None:
+def test_mt_benchs_second_turn_is_the_one_that_is_judged(tmp_path: Path) -> None:
     shown = layouts.two_turns(("one", "two"), ("**uno**", "**due**"))
     first, _ = one(tmp_path, layouts.mt_bench_pair(turn=2, g1_user_prompt=shown))
-    assert (first.response_a, first.response_b) == ("one\n\ntwo", "**uno**\n\n**due**")
+    assert (first.response_a, first.response_b) == ("two", "**due**")
     assert first.prompt == "Name rivers."
 
 
