@@ -83,7 +83,11 @@ def _plain(found: Mapping[str, Any]) -> list[tuple[Any, Any]]:
 def _numbers(found: Sequence[tuple[Any, Any]], path: Path) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for name, value in found:
-        if not isinstance(name, str) or not is_real(value):
+        if not isinstance(name, str):
+            raise UsageError(
+                f"a feature in {path} is {name!r:.40}, which is not a name.", hint=_SHAPE
+            )
+        if not is_real(value):
             raise UsageError(
                 f"the coefficient of {name!r:.60} in {path} is {value!r:.40}, no number.",
                 hint=_SHAPE,

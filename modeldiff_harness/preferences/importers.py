@@ -10,8 +10,9 @@ from pathlib import Path
 from modeldiff_harness.artifacts import Battle, Battles
 from modeldiff_harness.contracts import BattleImporter
 from modeldiff_harness.errors import MdhError, RunError, UsageError, did_you_mean, first_line
-from modeldiff_harness.preferences.battle_files import container_of
+from modeldiff_harness.preferences.battle_files import container_of, read_rows
 from modeldiff_harness.preferences.battle_rules import problem_of
+from modeldiff_harness.preferences.parquet_rows import DecodesToTooMuch
 from modeldiff_harness.preferences.row_importer import CONTRADICTS, REPEATS, same_verdict
 
 __all__ = ["import_battles", "import_files"]
@@ -78,6 +79,7 @@ def import_battles(
         container_of(path)  # an empty or unreadable file is said to be that
         found = sorted(name for name, reader in importers.items() if reader.recognises(path))
         if len(found) != 1:
+            _refuse_amplified(path)
             what = "no importer recognises" if not found else f"{' and '.join(found)} recognise"
             raise UsageError(
                 f"{what} {path}.",
@@ -102,6 +104,16 @@ def import_battles(
         dropped=dropped,
         n_missing=sum(n for reason, n in dropped.items() if reason not in left_out),
     )
+
+
+def _refuse_amplified(path: Path) -> None:
+    """Say of a file that nobody recognised that it is too large, when that is why."""
+    try:
+        next(iter(read_rows(path)), None)
+    except DecodesToTooMuch:
+        raise
+    except UsageError:
+        return
 
 
 def _given(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow
     import pyarrow.parquet
 
-__all__ = ["LEAST_DECODED_BYTES", "MOST_TIMES_STORED", "parquet_rows"]
+__all__ = ["LEAST_DECODED_BYTES", "MOST_TIMES_STORED", "DecodesToTooMuch", "parquet_rows"]
 
 LEAST_DECODED_BYTES = 512 * 2**20
 """A file may always decode to this much …"""
@@ -29,11 +29,15 @@ _VALUE_BYTES = 8
 _ROWS = 256
 
 
+class DecodesToTooMuch(UsageError):
+    """A few kilobytes that stand for gigabytes."""
+
+
 def parquet_rows(path: Path, columns: Collection[str] | None) -> Iterator[dict[str, Any]]:
     """Yield every row; `columns` are the only top-level ones that are read, None reads all.
 
-    Raises UsageError when the file is no Parquet that can be read, has a column twice, or decodes
-    to more than `MOST_TIMES_STORED` times its size (and `LEAST_DECODED_BYTES`).
+    Raises UsageError when the file is no Parquet that can be read or has a column twice, and
+    DecodesToTooMuch beyond `MOST_TIMES_STORED` times its size (and `LEAST_DECODED_BYTES`).
     """
     import pyarrow
 
@@ -110,7 +114,7 @@ def _decoded_bytes(array: pyarrow.Array) -> int:
 
 
 def _too_large(path: Path, most: int) -> UsageError:
-    return UsageError(
+    return DecodesToTooMuch(
         f"{path} decodes to more than {most / 2**20:,.0f} MiB, {MOST_TIMES_STORED} times its size.",
         hint="Give the rows as JSON lines if they are real.",
     )

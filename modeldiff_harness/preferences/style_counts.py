@@ -27,7 +27,7 @@ def unknown_counts(battles: Sequence[Battle], feature_set: FeatureSet) -> str:
     for battle in battles:
         for counts in (battle.style_a, battle.style_b):
             if counts and set(counts) != {"tokens"} and not wanted <= set(counts):
-                given.update(counts)
+                given.update(list(counts))
                 n_short += 1
     unknown = sorted(name for name in given if name not in wanted)
     missing = [name for name in feature_set.features if given[name] < n_short]
