@@ -98,7 +98,7 @@ def changed(row: Row, what: list[tuple[int, bool, Any]]) -> Row:
         if remove:
             del container[key]
         else:
-            container[key] = value
+            container[key] = copy.deepcopy(value)
     return row
 
 
