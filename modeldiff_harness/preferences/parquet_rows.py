@@ -80,9 +80,7 @@ def _text_columns(metadata: pyarrow.parquet.FileMetaData) -> list[str]:
     return [one.path_in_schema for one in chunks if one.physical_type == "BYTE_ARRAY"]
 
 
-def _declared_bytes(
-    metadata: pyarrow.parquet.FileMetaData, wanted: Collection[str] | None
-) -> int:
+def _declared_bytes(metadata: pyarrow.parquet.FileMetaData, wanted: Collection[str] | None) -> int:
     """What the footer says that the columns decode to, texts as a dictionary."""
     total = metadata.num_rows * _ROW_BYTES
     for g in range(metadata.num_row_groups):
