@@ -14,8 +14,9 @@ from modeldiff_harness.artifacts.codec import to_plain
 from modeldiff_harness.checks import from_spec
 from modeldiff_harness.corpora.whole_text import refuse_broken_text
 from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.preferences.battle_files import BadRow, parse_json
 from modeldiff_harness.taxonomy import load_taxonomy
-from modeldiff_harness.untrusted import MOST_MADE_BYTES, Unreadable, json_value, read_text
+from modeldiff_harness.untrusted import MOST_MADE_BYTES, read_text
 
 __all__ = ["SHIPPED", "load_prompts", "prompt_digest", "prompts_fingerprint", "select_prompts"]
 
@@ -43,8 +44,11 @@ def load_prompts(source: str | Path = SHIPPED) -> tuple[PreferencePrompt, ...]:
         try:
             text = read_text(Path(source), "the prompts", most_bytes=MOST_MADE_BYTES)
         except UsageError as error:
-            hint = error.hint or f"Give a JSONL file, or {SHIPPED!r} for the shipped prompts."
-            raise UsageError(error.message, hint=hint) from error
+            told = error.message.partition(shown)[2].lstrip(" :,")
+            raise UsageError(
+                f"cannot read the prompts {shown}: {told}",
+                hint=f"Give a JSONL file, or {SHIPPED!r} for the shipped prompts.",
+            ) from error
     prompts: list[PreferencePrompt] = []
     line_of: dict[str, int] = {}
     for number, prompt in _parse_lines(text, shown):
@@ -99,11 +103,9 @@ def _parse_lines(text: str, shown: str) -> Iterator[tuple[int, PreferencePrompt]
             continue
         where = f"{shown}, line {number}"
         try:
-            # The line is the file's, not the first of its own text.
-            record = json_value(line, "a prompt")
-        except Unreadable as error:
-            told = error.message.partition(": ")[2]
-            raise UsageError(f"{where}: {told}", hint=error.hint) from error
+            record = parse_json(line)
+        except BadRow as bad:
+            raise UsageError(f"{where}: {bad}.", hint="Write one JSON object a line.") from bad
         try:
             yield number, _prompt(record)
         except UsageError as error:

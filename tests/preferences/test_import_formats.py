@@ -485,7 +485,7 @@ def test_a_word_that_is_a_side_and_a_model_is_ambiguous(
 ) -> None:
     row = {"model_a": model_a, "model_b": model_b, "winner": word}
     path = as_jsonl(tmp_path / "r", [{"model_a": "x", "model_b": "y", "winner": "x"}, row])
-    with pytest.raises(UsageError, match="may be a side or a model.*--winners"):
+    with pytest.raises(UsageError, match=r"may be a side or a model.*--winners"):
         read(path)
     # A map says which is meant.
     (_, mapped) = read(path, "table", table={"winners": {word: "model_b"}}).battles
