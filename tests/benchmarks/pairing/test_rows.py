@@ -27,10 +27,11 @@ ROW = replace(
 
 def test_what_belongs_together_gets_a_column_each():
     columns = ROW.columns()
-    assert {name: columns[name] for name in list(columns)[-16:]} == {
+    assert {name: columns[name] for name in list(columns)[-18:]} == {
         "fixed": 3, "broken": 4, "both_right": 1, "both_wrong": 2,
         "cluster": "passage", "n_clusters": 5,
         "simultaneous_lower": -0.6, "simultaneous_upper": 0.7,
+        "guarded_lower": -0.8, "guarded_upper": 0.9,
         "effect": 0.8, "effect_name": "log odds ratio",
         "n_reruns": 9, "noise_flip_rate": 0.10, "noise_se": 0.11,
         "unpaired_se": 0.14, "baseline_se_unpaired": 0.12, "candidate_se_unpaired": 0.13,
