@@ -20,6 +20,7 @@ from modeldiff_harness.artifacts import (
     BenchmarkRow,
     Estimate,
     PairedCounts,
+    PreferenceDeltas,
     PreferencesReport,
     Report,
 )
@@ -42,6 +43,8 @@ __all__ = [
 
 REPORT_CONFIDENCE = 0.95
 """Level of the intervals in a report."""
+FEWEST_PROMPTS_TO_GATE = 30
+"""Prompts or conversations below which a whole preference decides nothing."""
 _FEW_PROMPTS = 100
 
 
@@ -220,6 +223,8 @@ def _preference(section: PreferencesReport, rule: Rule, confidence: float) -> Me
     ]
     source: str
     if rule.within is None:
+        if too_few := _too_few_prompts(deltas):
+            return Missing(too_few)
         found = deltas.substance_elo if rule.subject == "substance" else deltas.raw_elo
         n, source = deltas.n_prompts, deltas.judge
     else:
@@ -228,8 +233,8 @@ def _preference(section: PreferencesReport, rule: Rule, confidence: float) -> Me
             return Missing(f"no prompts of the capability {rule.within} were judged")
         if category.few:
             return Missing(
-                f"{category.n_prompts} prompts of {rule.within} are too few to gate; "
-                f"{_FEW_PROMPTS} are needed"
+                f"{category.n_prompts} prompts of {rule.within} are too few to gate, or too few of "
+                f"them prefer a side; {_FEW_PROMPTS} are needed"
             )
         found = category.substance_elo if rule.subject == "substance" else category.raw_elo
         n, source = category.n_prompts, deltas.judge
@@ -247,6 +252,18 @@ def _preference(section: PreferencesReport, rule: Rule, confidence: float) -> Me
         method=f"pair fit, clustered by prompt; judge {source}",
         remarks=tuple(remarks),
     )
+
+
+def _too_few_prompts(deltas: PreferenceDeltas) -> str:
+    """Return why so few prompts, or so few that prefer a side, decide nothing, or nothing."""
+    n_clusters = deltas.n_clusters
+    if n_clusters < FEWEST_PROMPTS_TO_GATE:
+        return (
+            f"{n_clusters} prompts or conversations are too few to gate; "
+            f"{FEWEST_PROMPTS_TO_GATE} are needed"
+        )
+    decided = [flag for flag in deltas.flags if flag.startswith("few_decided")]
+    return describe_flag(decided[0]) if decided else ""
 
 
 def at_confidence(known: Estimate, confidence: float) -> Ends:
