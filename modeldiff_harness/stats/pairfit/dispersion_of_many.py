@@ -1,7 +1,7 @@
 """The interval of dispersion in a file of many models: percentiles over resampled clusters.
 
-As in `dispersion`, for the Bradley-Terry fit: the influence functions of a quadratic cover 84 % with
-200 battles.  Every draw is refitted by Newton steps from the fit of all rows.
+As in `dispersion`, for the Bradley-Terry fit: the influence functions of a quadratic cover 84 %
+with 200 battles.  Every draw is refitted by Newton steps from the fit of all rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["resample_dispersion_of_many"]
 
 _FEWEST_CLUSTERS = 20
 _MOST_ROWS = 5_000
-_DRAWS = 400
+_DRAWS = 300
 _MOST_FAILED_SHARE = 0.05
 _LARGEST_LOG_ODDS = 30.0
 _SEED = 20_240_828

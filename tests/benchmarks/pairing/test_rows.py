@@ -22,6 +22,7 @@ ROW = replace(
     effect=EffectSize(0.8, "log odds ratio"),
     noise=RerunNoise(9, 0.10, 0.11),
     unpaired=UnpairedErrors(0.12, 0.13, 0.14),
+    guarded=Interval(-0.8, 0.9),
 )
 
 
@@ -41,7 +42,7 @@ def test_what_belongs_together_gets_a_column_each():
 
 def test_a_row_without_them_has_the_same_columns():
     bare = replace(ROW, counts=None, clusters=None, simultaneous=None, effect=None, noise=None,
-                   unpaired=UnpairedErrors()).columns()  # fmt: skip
+                   unpaired=UnpairedErrors(), guarded=None).columns()  # fmt: skip
     assert list(bare) == list(ROW.columns())
     assert (bare["fixed"], bare["n_reruns"], bare["effect_name"]) == (None, 0, "")
     assert all(isinstance(value, (str, int, float, bool, type(None))) for value in bare.values())
