@@ -4,7 +4,8 @@ Reports carry 95 % intervals, a gate decides by others.  How an interval was mad
 other follows: right or wrong from the counts of fixed and broken items (`guarded_interval`, with
 the exact one-sided McNemar test), normal and t from the standard error; the ends of any other
 interval are scaled about the estimate.  A row's guarded ends, which hold for rare losses, move the
-gate's out; a row whose items are too few for any bound has no number here.
+gate's out.  Where a row's items are too few for any bound, no loss is excluded: a score between 0
+and 1 gets the whole scale for an interval, another metric no number.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def _find_row(rows: Sequence[BenchmarkRow], rule: Rule) -> BenchmarkRow | Missin
 
 def measure_row(row: BenchmarkRow, confidence: float) -> Measured | Missing:
     """Return a benchmark row's difference with its interval at `confidence`, or why none may."""
-    if row.not_gateable:
+    if row.not_gateable and not on_unit_scale(row):
         return Missing(row.not_gateable)
     if row.interval_method == "Bonett-Price" and row.counts is not None:
         ends, loss_p = _from_counts(row, row.counts, confidence)
@@ -142,6 +143,8 @@ def measure_row(row: BenchmarkRow, confidence: float) -> Measured | Missing:
         known = Estimate(row.delta, row.lower, row.upper, row.se, row.df, row.interval_method)
         ends, loss_p = _guarded(row, at_confidence(known, confidence), confidence), _loss_p(row)
         method = row.method
+    if row.not_gateable:  # a loss can still be significant, but none is excluded
+        ends = ends._replace(lower=-1.0, upper=1.0)
     return Measured(
         unit="share" if on_unit_scale(row) else row.metric,
         higher_is_better=row.higher_is_better,
@@ -155,6 +158,7 @@ def measure_row(row: BenchmarkRow, confidence: float) -> Measured | Missing:
         candidate=row.candidate,
         noise_se=row.noise.se if row.noise is not None else 0.0,
         rows=(row,),
+        remarks=(f"{row.task}: {row.not_gateable}",) if row.not_gateable else (),
     )
 
 
@@ -202,6 +206,7 @@ def _pooled(
         method=f"{len(known)} tasks, mean over their items",
         noise_se=math.hypot(*(part.n / total * part.noise_se for part in known)),
         rows=tuple(row for part in known for row in part.rows),
+        remarks=tuple(text for part in known for text in part.remarks),
     )
 
 

@@ -46,8 +46,9 @@ from modeldiff_harness.stats.paired_binary import (
 Kind = Literal["binary", "bounded", "continuous"]
 """Every value is 0 or 1; lies in [0, 1]; or does neither."""
 
-FEWEST_ITEMS = 10
-"""Items of a graded metric in [0, 1] below which no interval decides a gate."""
+FEWEST_ITEMS = 100
+"""Items of a graded metric in [0, 1] below which no interval decides a gate: everything lost on
+one item in fifty shows in none of 100 items one time in seven."""
 FEWEST_UNBOUNDED_ITEMS = 30
 """The same for a metric without bounds, whose losses nothing limits."""
 FEWEST_CLUSTERS = 5
@@ -289,6 +290,7 @@ def _without_variation(
         n_clusters=n_clusters,
         counts=paired_counts(base, cand) if kind == "binary" else None,
         guarded=guarded,
+        not_gateable=_too_few(kind, n_units, 0, clustered=n_clusters is not None),
     )
 
 
