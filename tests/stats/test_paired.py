@@ -351,3 +351,11 @@ def test_a_collapse_is_measured(clusters: np.ndarray | None, start: float) -> No
     assert found.delta == pytest.approx(-start)
     assert found.p_value <= max(2 * 0.5**n_units, 1e-4)
     assert found.lower < found.upper < -0.5
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 50])
+def test_mid_p_of_as_many_fixed_as_broken_is_one(n: int) -> None:
+    """Closed form: 2·P(X < n) + P(X = n) of a binomial(2n, ½) is 1."""
+    below, at = stats.binom.cdf(n - 1, 2 * n, 0.5), stats.binom.pmf(n, 2 * n, 0.5)
+    assert 2 * below + at == pytest.approx(1)
+    assert mcnemar_mid_p(n, n) == 1.0

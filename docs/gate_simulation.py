@@ -1,7 +1,7 @@
 """False PASS at a true loss of exactly the margin, and coverage, over simulated data.
 
-    python perf/gate_simulation.py --simulations 400          # a Markdown table, about 5 minutes
-    python perf/gate_simulation.py --simulations 100 --small  # fewer cells, half a minute
+    python docs/gate_simulation.py --simulations 400          # a Markdown table, about 5 minutes
+    python docs/gate_simulation.py --simulations 100 --small  # fewer cells, half a minute
 
 Every cell draws data whose true difference is -margin, makes the row that a report would hold and
 decides it as `mdh gate` does (two-sided 90 %).  A PASS is false.  Coverage is that of the report's
