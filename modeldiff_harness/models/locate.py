@@ -187,14 +187,18 @@ def _convert(file: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    from modeldiff_harness.models.weights import refuse_loading_faults
+
     try:
         with fast_gguf_reading():
             tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-            model: Any = AutoModelForCausalLM.from_pretrained(
+            model: Any
+            model, info = AutoModelForCausalLM.from_pretrained(
                 file.parent,
                 gguf_file=file.name,
                 quantization_config=GgufConfig(dequantize=True),
                 dtype=torch.float32,
+                output_loading_info=True,
             )
     except ImportError:
         raise UsageError(
@@ -203,5 +207,6 @@ def _convert(file: Path, folder: Path) -> None:
         ) from None
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         raise UsageError(f"{file.name} cannot be read as GGUF: {first_line(error)}") from None
+    refuse_loading_faults(file.name, info)
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

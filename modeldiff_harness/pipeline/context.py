@@ -134,6 +134,11 @@ class RunContext:
         """Return `names` in canonical order, so that roles cannot matter."""
         return self.models.canonical(names, self.harvest_dtype)
 
+    @cached_property
+    def reader(self) -> str:
+        """Name of the model of the pair whose tokenizer reads the corpus for all."""
+        return self.canonical(self.config.pair)[0]
+
     def pair_report(self) -> PairReport:
         """Return the identities of all models of the run."""
 
@@ -156,5 +161,5 @@ class RunContext:
         return self.registry.choose(kind, name, config)
 
     def stage(self, verb: str, function: Callable[..., Any], **given: Any) -> Stage[Any]:
-        """Return the stage of a call; see `StageRunner.stage`."""
-        return self.runner.stage(verb, function, **given)
+        """Return the stage of a call; see `Stage`."""
+        return Stage(self.runner, verb, function, **given)
