@@ -7,7 +7,6 @@ import sys
 from types import ModuleType
 
 import pytest
-
 from pages import DOCS
 
 
