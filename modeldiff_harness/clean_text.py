@@ -18,6 +18,7 @@ _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
 """C0 and C1 without tab, line feed and carriage return."""
 _UNCLEAN = re.compile(f"[\r{_CONTROLS}{_BIDI}\ud800-\udfff]")
+_UNCLEAN_ASCII = bytes({*range(32), 127} - {9, 10})
 _REPLACED = re.compile(f"[{_CONTROLS}]")
 _REMOVED = re.compile(f"[{_BIDI}]")
 _NEWLINES = re.compile("\r\n?")
@@ -31,7 +32,11 @@ def clean_text(text: str) -> str:
     direction of text (Unicode's Bidi_Control) are removed.  Everything else, tabs and newlines
     included, stays as it is, and clean text is returned unchanged.
     """
-    if not _UNCLEAN.search(text):
+    if text.isascii():
+        plain = text.encode("ascii")
+        if len(plain.translate(None, _UNCLEAN_ASCII)) == len(plain):  # many times the expression's
+            return text
+    elif not _UNCLEAN.search(text):
         return text
     # Two halves side by side are one character; a half alone becomes U+FFFD.
     text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -19,6 +19,7 @@ __all__ = [
     "digest_special_tokens",
     "digest_tokenizer",
     "digest_weights",
+    "entry_name",
 ]
 
 # What only says where or with what a checkpoint was written.
@@ -39,18 +40,23 @@ class DigestCache:
         """Return the remembered text for (`what`, state of `files`), or compute and keep it."""
         if self._folder is None:
             return compute()
-        state = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-        name = hashlib.sha256(json.dumps([what, state]).encode()).hexdigest()
-        entry = self._folder / f"{name}.json"
+        entry = self._folder / f"{entry_name(what, files)}.json"
         try:
             return str(json.loads(entry.read_text("utf-8"))["computed"])
         except (OSError, ValueError, KeyError, TypeError):
             computed = compute()
         self._folder.mkdir(parents=True, exist_ok=True)
         beside = entry.with_suffix(f".{os.getpid()}.tmp")
-        beside.write_text(json.dumps({"what": what, "computed": computed}), encoding="utf-8")
+        kept = {"what": what, "files": [str(p.resolve()) for p in files], "computed": computed}
+        beside.write_text(json.dumps(kept), encoding="utf-8")
         beside.replace(entry)
         return computed
+
+
+def entry_name(what: str, files: Sequence[Path]) -> str:
+    """Return the name of an entry: what was computed, from which state of which files."""
+    state = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(json.dumps([what, state]).encode()).hexdigest()
 
 
 def digest_file(path: Path, cache: DigestCache) -> str:
