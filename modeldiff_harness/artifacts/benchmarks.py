@@ -124,6 +124,7 @@ class BenchmarkRow:
     method: str
     """How interval and p were made, in words."""
     n_unmatched: int
+    """Items that only one model answered, changed ones included."""
     version: str
     num_fewshot: int | None
     df: float | None = None
@@ -144,14 +145,23 @@ class BenchmarkRow:
     noise: RerunNoise | None = None
     """Of the baseline; None without reruns."""
     unpaired: UnpairedErrors = UnpairedErrors()
+    n_missing: int = 0
+    """Items of the task that enter no difference: without a partner, not scored for a model, or
+    counted by the results and not among the samples."""
+    item_range: float | None = None
+    """How far apart two values of one item can lie: 1 between 0 and 1; None: not known."""
+    not_comparable: tuple[str, ...] = ()
+    """Why the two sides may not be one measurement, a clause each; every one holds a gate."""
 
     def columns(self) -> dict[str, Any]:
         """Return the row as one line of a table: what belongs together gets a column each."""
         counts, noise, effect = self.counts, self.noise, self.effect
         clusters, simultaneous = self.clusters, self.simultaneous
-        grouped = ("counts", "clusters", "simultaneous", "effect", "noise", "unpaired")
+        grouped = ("counts", "clusters", "simultaneous", "effect", "noise", "unpaired",
+                   "not_comparable")  # fmt: skip
         return {
             **{f.name: getattr(self, f.name) for f in fields(self) if f.name not in grouped},
+            "not_comparable": "; ".join(self.not_comparable),
             "fixed": counts and counts.fixed,
             "broken": counts and counts.broken,
             "both_right": counts and counts.both_right,
@@ -240,6 +250,8 @@ class TaskFailure:
 
     task: str
     reason: str
+    capability: str | None = None
+    """Of the task: what a criterion on the capability then lacks."""
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,8 @@ class MeasuredTask:
     """Empty when it is not recorded."""
     num_fewshot: int | None = None
     limit: float | None = None
+    n_items: int | None = None
+    """Items that the source says it scored, whatever it left as samples; None: it does not say."""
     capability: str | None = None
     """A taxonomy key."""
     higher_is_better: Mapping[str, bool | None] = field(default_factory=dict)

@@ -171,6 +171,7 @@ def _task(name: str, file: Path, document: dict[str, Any]) -> MeasuredTask:
         version="" if version is None else str(version),
         num_fewshot=_whole(look("n-shot")),
         limit=_limit(run.get("limit", own.get("limit")), _mapping(look("n-samples"))),
+        n_items=_whole(_mapping(look("n-samples")).get("effective")),
         capability=_text(own.get("capability") or metadata.get("capability"))
         or capability_by_name(task),
         higher_is_better={
