@@ -282,7 +282,7 @@ def test_substance_that_could_not_be_separated_is_missing_with_its_reason():
 def test_few_clusters_keep_their_t(df):
     se, t95, t90 = 10.0, stats.t.ppf(0.975, df), stats.t.ppf(0.95, df)
     substance = Estimate(0.0, -t95 * se, t95 * se, se, df, "t")
-    report = with_preferences(SAMPLE, substance_elo=substance, n_prompts=df + 1)
+    report = with_preferences(SAMPLE, substance_elo=substance, n_prompts=df + 1, n_invalid=0)
     measured = measure(report, SUBSTANCE, 0.90)
     assert isinstance(measured, Measured)
     assert measured.df == df
@@ -348,7 +348,7 @@ def test_unmatched_items_beyond_one_per_cent_hold_their_criterion():
     row = replace(GOOD, n_unmatched=50)
     verdict = gate(report_of(row), bench("good", 0.02))
     assert verdict.outcome == "INCONCLUSIVE"
-    assert "only one answer" in only(verdict).reason
+    assert "only one model answered" in only(verdict).reason
     assert gate(report_of(replace(GOOD, n_unmatched=40)), bench("good", 0.02)).outcome == "PASS"
 
 
