@@ -100,7 +100,11 @@ def check_report(
         made.append(_most("unmatched_items", share, checks.unmatched_items, told))
     if checks.lens_conflicts is not None:
         names = [row.capability for row in report.capabilities if row.agreement == "conflict"]
-        told = f"the arms contradict each other on {', '.join(names) or 'no capability'}"
+        marks = [row.agreement for row in report.capabilities if row.agreement != "not measured"]
+        told = (
+            f"the arms contradict each other on {', '.join(names) or 'no capability'}; "
+            f"{marks.count('unclear')} of {len(marks)} compared are undecided"
+        )
         made.append(_most("lens_conflicts", len(names), checks.lens_conflicts, told))
     return tuple(made)
 

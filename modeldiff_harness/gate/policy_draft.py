@@ -14,6 +14,7 @@ from modeldiff_harness.errors import UsageError
 from modeldiff_harness.gate.decide import POWER, gate_report
 from modeldiff_harness.gate.policy import (
     DEFAULT_MARGIN_ELO,
+    RANGES,
     Checks,
     Policy,
     Rule,
@@ -92,6 +93,8 @@ def _fitted(rule: Rule, found: CriterionVerdict, power: float) -> Rule:
         return rule
     reach = found.detectable / found.se - critical_value(2.0 * POWER - 1.0)
     fits = _round_up((reach + critical_value(2.0 * power - 1.0)) * found.se, found.unit)
+    least, most = RANGES["margin_elo" if found.unit == "Elo" else "margin"]
+    fits = min(most, max(least, fits))
     margin = fits if found.unit not in _STEPS else max(rule.margin, fits)
     required = margin <= _WIDEST.get(found.unit, math.inf)
     return Rule(rule.name, rule.arm, rule.subject, margin, required=required)

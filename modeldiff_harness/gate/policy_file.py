@@ -13,13 +13,13 @@ import yaml
 from modeldiff_harness.errors import UsageError, did_you_mean, first_line
 from modeldiff_harness.gate.policy import (
     PARTS,
+    RANGES,
     Arm,
     Checks,
     ModelPins,
     Policy,
     Rule,
     Waiver,
-    is_pattern,
     out_of_range,
 )
 from modeldiff_harness.taxonomy import load_taxonomy
@@ -122,7 +122,7 @@ class _Reader:
         found: list[str] = []
         for entry in self.items(node, "tasks"):
             name = self.value({"a task": entry}, "a task", str)
-            if not name.strip() or is_pattern(name):
+            if not name.strip():
                 self.fail(entry, f"{name!r} names no task", "Required tasks are named one by one.")
             if name in found:
                 self.fail(entry, f"{name!r} stands twice in tasks")
@@ -297,7 +297,9 @@ class _Reader:
         if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:  # no float holds it
             self.fail(given[key], out_of_range(key, value))
         if not real or not math.isfinite(value):
-            self.fail(given[key], f"{key} is {str(given[key].value)[:40]!r}; it must be a number")
+            least, most = RANGES[key]
+            self.fail(given[key], f"{key} is {str(given[key].value)[:40]!r}; it must be a number "
+                                  f"between {least:g} and {most:g}, such as 0.02")  # fmt: skip
         return float(value)
 
     def ranged(self, given: Mapping[str, yaml.Node], key: str, default: float) -> float:

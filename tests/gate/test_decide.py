@@ -256,7 +256,8 @@ def test_a_capability_is_the_mean_over_the_items_of_its_tasks():
 
 
 def test_substance_is_what_is_gated_and_a_category_needs_a_hundred_prompts():
-    found = only(gate(SAMPLE, SUBSTANCE))
+    complete = with_preferences(SAMPLE, n_invalid=0)
+    found = only(gate(complete, SUBSTANCE))
     expected = 35.6 - stats.norm.ppf(0.95) * 20.2
     assert (found.delta, found.unit, found.n) == (35.6, "Elo", 160)
     assert found.lower == pytest.approx(expected, abs=0.2)
@@ -265,7 +266,7 @@ def test_substance_is_what_is_gated_and_a_category_needs_a_hundred_prompts():
     plenty = PreferenceCategory(
         "refusal", 300, 300, 0.1, None, Estimate(5, -10, 20, 7.65), 0.5, False
     )
-    report = with_preferences(SAMPLE, categories=(plenty,))
+    report = with_preferences(complete, categories=(plenty,))
     assert only(gate(report, few)).lower == pytest.approx(5 - stats.norm.ppf(0.95) * 7.65, abs=0.02)
 
 
