@@ -122,7 +122,7 @@ class _Reader:
         found: list[str] = []
         for entry in self.items(node, "tasks"):
             name = self.value({"a task": entry}, "a task", str)
-            if not name.strip():
+            if not name:
                 self.fail(entry, f"{name!r} names no task", "Required tasks are named one by one.")
             if name in found:
                 self.fail(entry, f"{name!r} stands twice in tasks")

@@ -426,7 +426,7 @@ RANGES = {
         "criteria:\n  - benchmark: t\n    margin: 1\n    required: !!bool zzz", "cannot read"),
     "time that is none": (
         "criteria:\n  - benchmark: t\n    margin: !!timestamp abc", "cannot read"),
-    "a required task without a name": (f'tasks: [" "]\n{MARGIN_2}', "names no task"),
+    "a required task without a name": (f'tasks: [""]\n{MARGIN_2}', "names no task"),
     "a short pin": (f"models: {{baseline: abc}}\n{MARGIN_2}", "first 12 characters"),
 }  # fmt: skip
 

@@ -12,9 +12,9 @@ _SIGNS = {"up": "▲", "down": "▼", "unclear": "·", None: ""}
 _TONES = {"conflict": "bad", "agree": "good", "unclear": "", "not measured": "muted"}
 _READING = (
     "Benchmarks and preference substance say whether the candidate does better; their signs are "
-    "compared where the interval, corrected for the number of capabilities, excludes zero. A share of latents is emphasis: it is compared "
-    "with behaviour only where the taxonomy takes both to go the same way, else it stands without "
-    "a mark.",
+    "compared where the interval, corrected for the number of capabilities of its arm, excludes "
+    "zero. A share of latents is emphasis: it is compared with behaviour only where the taxonomy "
+    "takes both to go the same way, else it stands without a mark.",
     "Several tasks of one capability: paired mean over all their items. Metrics that are not "
     "between 0 and 1 are left out of it.",
 )
