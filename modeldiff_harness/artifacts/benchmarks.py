@@ -153,6 +153,11 @@ class BenchmarkRow:
     not_comparable: tuple[str, ...] = ()
     """Why the two sides may not be one measurement, a clause each; every one holds a gate."""
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether an item's value lies between 0 and 1, so that missing items can be bounded."""
+        return self.counts is not None or self.item_range == 1.0
+
     def columns(self) -> dict[str, Any]:
         """Return the row as one line of a table: what belongs together gets a column each."""
         counts, noise, effect = self.counts, self.noise, self.effect

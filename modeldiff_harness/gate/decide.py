@@ -19,6 +19,7 @@ from modeldiff_harness.errors import GateFailed, Inconclusive, UsageError
 from modeldiff_harness.gate.checks import check_report, hold_reason
 from modeldiff_harness.gate.expand import expand
 from modeldiff_harness.gate.flags import collect_flags, sentence
+from modeldiff_harness.gate.looks import next_look
 from modeldiff_harness.gate.measure import Measured, Missing, measure
 from modeldiff_harness.gate.policy import Policy, Rule
 from modeldiff_harness.gate.policy_change import policy_change
@@ -52,9 +53,17 @@ _SIMULATED_RUNS = 20_000
 
 
 def gate_report(
-    report: Report, policy: Policy, *, now: datetime.datetime, previous: Verdict | None = None
+    report: Report,
+    policy: Policy,
+    *,
+    now: datetime.datetime,
+    previous: Verdict | None = None,
+    look: int | None = None,
 ) -> Verdict:
     """Return the verdict on `report`; `previous` is the last gate of this pair, if any.
+
+    `look`: which report of this pair it is that is gated under this policy, from 1; None: as
+    `previous` counts.
 
     PASS needs every required criterion to exclude a loss of its margin and every check to hold;
     FAIL needs one required criterion with a significant loss (Holm) of at least its margin; all
@@ -75,7 +84,8 @@ def gate_report(
         for (rule, measured), decision in zip(found, decisions, strict=True)
     )
     styles = _styles(report)
-    look = _look(report, policy, previous)
+    if look is None:
+        look = next_look(report, policy, [previous] if previous is not None else [])
     checks = check_report(report, policy, criteria, found, styles=styles, look=look)
     criteria, checks, waivers = use_waivers(policy, criteria, checks, now.date())
     outcome = _whole(criteria, checks)
@@ -270,13 +280,6 @@ def _styles(report: Report) -> tuple[bool | None, bool | None]:
         return None, None
     parts = deltas.raw_elo, deltas.substance_elo, deltas.style_elo
     return style_driven_gain(*parts), style_hidden_loss(*parts)
-
-
-def _look(report: Report, policy: Policy, previous: Verdict | None) -> int:
-    """Count the reports of this pair that were gated under this policy, this one included."""
-    if previous is None or previous.policy_digest != policy.digest():
-        return 1
-    return previous.look + (previous.report_digest != report_digest(report))
 
 
 def _whole(criteria: Sequence[CriterionVerdict], checks: Sequence[CheckVerdict]) -> Outcome:

@@ -31,6 +31,7 @@ from modeldiff_harness.errors import UsageError
 from modeldiff_harness.gate.policy import Rule
 from modeldiff_harness.preferences.flags import describe_flag
 from modeldiff_harness.stats.estimates import Undetermined, critical_value
+from modeldiff_harness.stats.missing import worst_case
 from modeldiff_harness.stats.paired import paired_binary
 
 __all__ = [
@@ -208,7 +209,7 @@ def _observed(row: BenchmarkRow, confidence: float) -> Measured:
 
 
 def _without_bound(row: BenchmarkRow, n_missing: int) -> Iterator[str]:
-    if n_missing and row.counts is None and row.item_range is None:
+    if n_missing and not row.is_bounded:
         yield (
             f"{n_missing:,} of {row.n + n_missing:,} items are missing and nothing bounds what "
             f"{row.metric} would be on them"
@@ -228,15 +229,10 @@ def _at_worst(found: Measured) -> Measured:
     """Move the ends by what the missing items can do: each lost in full, or gained in full."""
     if not found.n_missing:
         return found
-    total = found.n + found.n_missing
-    kept, gone = found.n / total, found.n_missing / total
-    better = gone if found.higher_is_better else -gone
-    return replace(
-        found,
-        lower=kept * found.lower - gone,
-        upper=kept * found.upper + gone,
-        best_delta=kept * found.delta + better,
-    )
+    lower, upper = worst_case(found.lower, found.upper, found.n, found.n_missing)
+    lost, gained = worst_case(found.delta, found.delta, found.n, found.n_missing)
+    best = gained if found.higher_is_better else lost
+    return replace(found, lower=lower, upper=upper, best_delta=best)
 
 
 def _from_counts(

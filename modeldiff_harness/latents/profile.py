@@ -156,11 +156,11 @@ def _row(
 def _null_band(
     null: tuple[int, int, int, int], counts: tuple[int, int, int, int]
 ) -> Interval | None:
-    """Where the difference of a new pair of this size lies with 95 %, if nothing of meaning changed.
+    """Where the difference of a new pair of this size lies with 95 %, if nothing of note changed.
 
-    A prediction band: the null run's own Newcombe interval and that of a draw of the row's size with
-    the null run's shares, joined by squares (G. Y. Zou and A. Donner, MOVER, 2008).  The interval of
-    the null run alone says where its difference lies, not where the next one may fall.
+    A prediction band: the null run's own Newcombe interval and that of a draw of the row's size
+    with the null run's shares, joined by squares (G. Y. Zou and A. Donner, MOVER, 2008).  The
+    interval of the null run alone says where its difference lies, not where the next one may fall.
     """
     if not all((null[1], null[3], counts[1], counts[3])):
         return None

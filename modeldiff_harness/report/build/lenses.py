@@ -24,6 +24,7 @@ from modeldiff_harness.artifacts import (
 )
 from modeldiff_harness.report.wording import on_unit_scale
 from modeldiff_harness.stats.estimates import critical_value
+from modeldiff_harness.stats.missing import worst_case
 from modeldiff_harness.stats.multiplicity import simultaneous_multiplier
 from modeldiff_harness.taxonomy import Capability, load_taxonomy
 
@@ -107,11 +108,14 @@ def _benchmark_lens(key: str, section: BenchmarksReport) -> Lens:
     rows = [r for r in section.rows if r.primary and r.capability == key]
     if not rows:
         return Lens("not measured", detail="no task measures it")
-    comparable = [row for row in rows if on_unit_scale(row)]
-    used = comparable or rows[:1]
+    alike = [row for row in rows if not row.not_comparable]
+    if not alike:
+        return Lens("not measured", detail=f"not one measurement: {rows[0].not_comparable[0]}")
+    comparable = [row for row in alike if on_unit_scale(row)]
+    used = comparable or alike[:1]
     detail = ", ".join(dict.fromkeys(row.task for row in used))
     if left := [row.task for row in rows if row not in used]:
-        detail += f"; in another unit and left out: {', '.join(left)}"
+        detail += f"; in another unit or not one measurement, left out: {', '.join(left)}"
     unit = "metric difference" if comparable else rows[0].metric
     return _lens(*_pooled(used), unit, detail)
 
@@ -123,9 +127,10 @@ def _pooled(rows: Sequence[BenchmarkRow]) -> tuple[float, float, float]:
     variance Σ nᵢ²sᵢ²/(Σ nᵢ)² from the intervals' half widths.  Weights by n, not by estimated
     variance: a task where hardly anything changed would have a small variance and swamp the rest.
     """
+    ends = [_ends(row) for row in rows]
     better = [
-        (r.delta, r.lower, r.upper) if r.higher_is_better else (-r.delta, -r.upper, -r.lower)
-        for r in rows
+        (r.delta, lower, upper) if r.higher_is_better else (-r.delta, -upper, -lower)
+        for r, (lower, upper) in zip(rows, ends, strict=True)
     ]
     if len(better) == 1:
         return better[0]
@@ -135,6 +140,13 @@ def _pooled(rows: Sequence[BenchmarkRow]) -> tuple[float, float, float]:
     below = math.hypot(*(w * (d - low) for w, (d, low, _) in zip(shares, better, strict=True)))
     above = math.hypot(*(w * (high - d) for w, (d, _, high) in zip(shares, better, strict=True)))
     return mean, mean - below, mean + above
+
+
+def _ends(row: BenchmarkRow) -> tuple[float, float]:
+    """The row's interval with its missing items at their worst, where they can be bounded."""
+    if not row.n_missing or not row.is_bounded:
+        return row.lower, row.upper
+    return worst_case(row.lower, row.upper, row.n, row.n_missing)
 
 
 def _preference_lens(key: str, section: PreferencesReport) -> Lens:
