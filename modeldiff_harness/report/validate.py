@@ -36,7 +36,7 @@ def _everywhere(value: Any, path: str) -> Iterator[str]:
     if dataclasses.is_dataclass(value):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         lower, upper = fields.get("lower"), fields.get("upper")
-        if _is_number(lower) and _is_number(upper) and lower > upper:
+        if lower is not None and upper is not None and lower > upper:
             yield f"{path}: the lower end {lower:g} is above the upper end {upper:g}"
         for name, found in fields.items():
             yield from _one(name, found, f"{path}.{name}")

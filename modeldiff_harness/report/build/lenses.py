@@ -10,7 +10,7 @@ the same way, and otherwise shown without a mark.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -41,14 +41,12 @@ def capability_rows(
 ) -> tuple[CapabilityRow, ...]:
     """Return one row a capability, conflicts first, then in the taxonomy's order."""
     rows, taxonomy = [], load_taxonomy()
-    arms = tuple(
-        _corrected({capability.key: look(capability.key) for capability in taxonomy})
-        for look in (
-            lambda key: _benchmark_lens(key, benchmarks),
-            lambda key: _preference_lens(key, preferences),
-            lambda key: _latent_lens(key, latents),
-        )
+    looks: tuple[Callable[[str], Lens], ...] = (
+        lambda key: _benchmark_lens(key, benchmarks),
+        lambda key: _preference_lens(key, preferences),
+        lambda key: _latent_lens(key, latents),
     )
+    arms = [_corrected({c.key: look(c.key) for c in taxonomy}) for look in looks]
     for capability in taxonomy:
         lenses = (arms[0][capability.key], arms[1][capability.key], arms[2][capability.key])
         agreement, reading = compare_lenses(capability, *lenses)
