@@ -176,7 +176,7 @@ CASES = {
         Side(RIGHT), Side(RIGHT), "u was not measured",
         policy=f"tasks: [t, u]\n{MARGIN_2}"),
     "a required task that no criterion names": Case(
-        Side(RIGHT), Side(RIGHT), "no criterion names t",
+        Side(RIGHT), Side(RIGHT), "no required criterion names t",
         policy="tasks: [t]\ncriteria:\n  - benchmark: t2\n    margin: 0.02\n    required: false\n"
         "  - benchmark: t2\n    name: again\n    margin: 0.02\n    required: false\n"),
     "other models than the pinned ones": Case(

@@ -47,7 +47,7 @@ def require_all_samples(sides: Sides, *, allow_unmatched: bool) -> None:
     cut, also when both sides' files were cut alike.
     """
     for name, side in zip(_SIDES, sides, strict=True):
-        n_read, n_said = _n_items_read(side), side.n_items
+        n_read, n_said = _n_items_read(side), _n_items_said(side)
         if n_said is None or allow_unmatched:
             continue
         if n_said - n_read > MOST_UNMATCHED_SHARE * n_said:
@@ -68,7 +68,7 @@ def count_missing(sides: Sides, pair: PairedSamples, values: MetricValues) -> in
     """
     n_compared = len(pair.baseline) - values.n_left_out
     n_known = len(pair.baseline) + pair.n_unmatched
-    n_said = max(side.n_items or 0 for side in sides)
+    n_said = max(_n_items_said(side) or 0 for side in sides)
     return max(0, max(n_known, n_said) - n_compared - values.n_not_scored_by_either)
 
 
@@ -186,6 +186,13 @@ def _mean_of_all(side: PairedSide, pair: PairedSamples, metric: str) -> float | 
         values = np.array([sum(value for _, value in one) / len(one) for one in answers])
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else None
+
+
+def _n_items_said(side: MeasuredTask) -> int | None:
+    """Items that the results count; where they count the answers to them, those items."""
+    table = SampleTable.of(side.samples)
+    n_answers = max((len(rows) for rows in table.rows_by_filter().values()), default=0)
+    return _n_items_read(side) if side.n_items == n_answers else side.n_items
 
 
 def _n_items_read(side: MeasuredTask) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 
 from modeldiff_harness.artifacts import BenchmarkResults, BenchmarkRow, MeasuredTask, TaskFailure
+from modeldiff_harness.benchmarks.pairing.cluster_keys import check_patterns
 from modeldiff_harness.benchmarks.pairing.groups import group_row
 from modeldiff_harness.benchmarks.pairing.metric_values import AggregationLookup
 from modeldiff_harness.benchmarks.pairing.rows import correct_for_multiplicity
@@ -62,7 +62,7 @@ def pair_measured(
                 failure = TaskFailure(task, str(error), _capability(task, baseline, candidate))
                 failed.setdefault(task, _with_capability(failure))
             bar.advance()
-    _require_known_names(options, paired, {*order, *failed}, groups)
+    _require_known_names(options, paired, {*order, *failed})
     leaf_rows = (row for task in paired.values() for row in task.rows)
     group_rows, group_notes = _of_groups(groups, paired, options.confidence)
     notes = [f"limit={max(limits):g}: smoke, not gateable"] if limits else []
@@ -105,18 +105,12 @@ def _require_known_names(
     options: PairingOptions,
     paired: Mapping[str, PairedTask],
     tasks: Collection[str],
-    groups: Mapping[str, Sequence[str]],
 ) -> None:
     """Raise UsageError for a cluster key or a direction of something that is not compared.
 
     A metric of a task that failed cannot be known, and is let through.
     """
-    for pattern in options.clusters or {}:
-        if not any(fnmatchcase(task, pattern) for task in tasks):
-            raise UsageError(
-                f"a cluster key is given for {pattern!r}, which is not compared.",
-                hint=did_you_mean(pattern, [*sorted(tasks), *groups]),
-            )
+    check_patterns(options.clusters or {}, tasks)
     metrics = {task: {row.metric for row in one.rows} for task, one in paired.items()}
     every = set[str]().union(*metrics.values())
     for name in options.directions or {}:

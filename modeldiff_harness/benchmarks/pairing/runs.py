@@ -82,7 +82,7 @@ def _measured_task(run: TaskRun) -> MeasuredTask:
         version=run.version,
         num_fewshot=run.num_fewshot,
         limit=run.limit,
-        n_items=_n_items(run),
+        n_items=run.n_docs,
         capability=run.capability,
         higher_is_better=run.higher_is_better,
         aggregations=run.aggregations,
@@ -98,13 +98,6 @@ def _measured_task(run: TaskRun) -> MeasuredTask:
         faults_recorded=() if run.output_type != "generate_until" else LM_EVAL_FAULTS,
         source=run.source,
     )
-
-
-def _n_items(run: TaskRun) -> int | None:
-    """How many documents lm-eval says it asked, limits applied."""
-    counts = run.lm_eval_results.get("n-samples", {}).get(run.task, {})
-    n = counts.get("effective")
-    return n if isinstance(n, int) else None
 
 
 def _lm_eval_aggregation(name: str) -> Callable[[list[Any]], float] | None:
