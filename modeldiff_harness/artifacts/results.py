@@ -112,6 +112,9 @@ class MeasuredTask:
     """Faults that the source can show; others are unknown and not zero."""
     source: str = ""
     """Where the task's definition comes from."""
+    unfinished: str = ""
+    """Why this is not the whole of what was to be measured: "ended as 'error' with 50 of 100
+    samples"; empty: it is, as far as the source says."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ class ImportedResults:
     tasks: tuple[MeasuredTask, ...]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Group → its leaf tasks."""
+    printed_groups: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Group → what the harness printed for it: "metric,filter" → number."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What is known of the model: revision, dtype, chat_template_digest, date …"""
     notes: tuple[str, ...] = ()

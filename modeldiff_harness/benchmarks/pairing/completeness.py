@@ -81,7 +81,7 @@ def item_range(values: MetricValues) -> float | None:
 
 
 def settings_not_recorded(sides: Sides) -> Iterator[str]:
-    """Say which settings one side records and the other does not: they may differ.
+    """Say which settings one side records and the other does not, and which run is not whole.
 
     Settings that both record and that differ are refused before.
     """
@@ -97,6 +97,8 @@ def settings_not_recorded(sides: Sides) -> Iterator[str]:
                 f" {_SIDES[lacks]}"
             )
     for name, side in zip(_SIDES, sides, strict=True):
+        if side.unfinished:
+            yield f"the {name}'s run is not whole: it {side.unfinished}"
         n_read = _n_items_read(side)
         if side.n_items is not None and n_read > side.n_items:
             yield (
