@@ -235,6 +235,18 @@ def test_unscored_items_that_are_allowed_do_not_pass(write, tmp_path: Path, mdh:
     assert "no difference" in (out / "gate.json").read_text("utf-8")
 
 
+def test_a_run_that_ended_as_an_error_does_not_pass_when_it_is_allowed(tmp_path, mdh) -> None:
+    a = as_inspect(tmp_path / "a", "old", RIGHT)
+    samples = [inspect_sample(item) for item in items_of(RIGHT)][:1000]
+    (tmp_path / "b").mkdir()
+    log = inspect_log(samples, model="new", status="error")
+    b = write_inspect_eval(tmp_path / "b" / "new.eval", log)
+    assert mdh("compare", a, b).code == USAGE
+    out = tmp_path / "out"
+    assert mdh("compare", a, b, "--allow_unmatched", "--output_path", out).code == 0
+    assert mdh("gate", out).code == OPEN
+
+
 # ── several tasks, groups, reruns ────────────────────────────────────────────────────────────
 
 
