@@ -18,7 +18,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from modeldiff_harness.artifacts.arrays import PLACE
-from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.errors import MdhError, RunError, UsageError
 from modeldiff_harness.typed_json import Misfit, from_json
 
 __all__ = ["document_text", "load_artifact", "read_document", "save_artifact", "to_plain"]
@@ -107,7 +107,7 @@ def read_document(kind: type[A], path: Path, noun: str, *, missing: str, old: st
         )
     try:
         return from_json(kind, text)
-    except Misfit as error:
+    except (Misfit, MdhError) as error:  # a type's own refusal is no fault of the command line
         raise RunError(f"the {noun} {path} is damaged: {error}.") from error
 
 

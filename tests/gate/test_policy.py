@@ -105,7 +105,7 @@ FAULTS = {
     "no criteria at all": ("name: x\ncriteria: []", 2, "at least one"),
     "criteria a mapping": ("criteria: {benchmark: a}", 1, "is a list"),
     "criterion a text": (f"{C}gsm8k", 2, "is a mapping"),
-    "confidence": (f"confidence: 90\n{C}benchmark: a\n    margin: 1", 1, "between 0 and 1"),
+    "confidence": (f"confidence: 90\n{C}benchmark: a\n    margin: 1", 1, "between 0.5 and 0.999"),
     "version": (f"schema_version: 2\n{C}benchmark: a\n    margin: 1", 1, "reads 1"),
     "style word": (f"{C}benchmark: a\n    margin: 1\nchecks:\n  style_driven_gain: on", 5, "style"),
     "waiver without owner": (

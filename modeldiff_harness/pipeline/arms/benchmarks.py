@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from modeldiff_harness.artifacts import BenchmarkResults, TaskFailure
 from modeldiff_harness.benchmarks.bench import bench_task, keep_failure
-from modeldiff_harness.benchmarks.pairing.cluster_keys import check_expression
+from modeldiff_harness.benchmarks.pairing.cluster_keys import check_expression, check_patterns
 from modeldiff_harness.benchmarks.pairing.runs import pair_runs
 from modeldiff_harness.benchmarks.pairing.task import PairingOptions
 from modeldiff_harness.benchmarks.records import BenchSettings, BenchTask, TaskRun
@@ -38,6 +39,8 @@ class BenchmarkArm:
         catalog = open_catalog(self.config.include_path, registry=context.registry)
         resolved = catalog.resolve(self.config.tasks)
         self.groups = resolved.groups
+        self.capabilities = {task.name: task.capability for task in resolved.tasks}
+        check_patterns(self.config.clusters, self.capabilities)
         self.settings = BenchSettings(
             num_fewshot=self.config.num_fewshot,
             limit=self.config.limit,
@@ -99,7 +102,7 @@ class BenchmarkArm:
     ) -> None:
         outcome = keep_failure(task, stage.value)
         if isinstance(outcome, TaskFailure):
-            failures[task] = outcome
+            failures[task] = replace(outcome, capability=self.capabilities[task])
             self.context.runner.runtime.progress.log(
                 f"bench     {task} failed under {who}: {outcome.reason}"
             )
