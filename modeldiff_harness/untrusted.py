@@ -72,7 +72,7 @@ def read_bytes(path: Path, what: str, *, most_bytes: int = MOST_WRITTEN_BYTES) -
     try:
         opened = os.open(path, flags)  # without O_NONBLOCK, opening a FIFO waits for its writer
     except FileNotFoundError:
-        raise Unreadable(f"{what} {path} does not exist.") from None
+        raise Unreadable(f"cannot read {what} {path}: it does not exist.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         problem = getattr(error, "strerror", None) or str(error)
         raise Unreadable(f"cannot read {what} {path}: {problem}.") from None

@@ -47,7 +47,7 @@ CASES = {
         (*PAIR, "--config", "{tmp}/none.yaml"), "cannot read the configuration", config=False
     ),
     "malformed config": Case(
-        (*PAIR, "--config", "{tmp}/run.yaml"), "malformed configuration .*run.yaml at line 3",
+        (*PAIR, "--config", "{tmp}/run.yaml"), "configuration .*run.yaml, line 3: not YAML",
         files={"run.yaml": "latents:\n  a: [1\n"}, config=False,
     ),
     "misspelt config key": Case(
