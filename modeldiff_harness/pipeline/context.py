@@ -156,5 +156,5 @@ class RunContext:
         return self.registry.choose(kind, name, config)
 
     def stage(self, verb: str, function: Callable[..., Any], **given: Any) -> Stage[Any]:
-        """Return the stage of a call; see `StageRunner.stage`."""
-        return self.runner.stage(verb, function, **given)
+        """Return the stage of a call; see `Stage`."""
+        return Stage(self.runner, verb, function, **given)

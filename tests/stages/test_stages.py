@@ -84,12 +84,12 @@ def runner(tmp_path: Path) -> StageRunner:
 
 
 def number(runner: StageRunner, n: int) -> Stage[Number]:
-    return runner.stage("harvest", count, title=f"n {n}", gives=Number, settings={"n": n})
+    return Stage(runner, "harvest", count, title=f"n {n}", gives=Number, settings={"n": n})
 
 
 def test_a_stage_gives_its_function_inputs_settings_and_opened_tools(runner: StageRunner) -> None:
     tool = Offset(100, number(runner, 7))
-    total = runner.stage(
+    total = Stage(runner, 
         "train", add, title="sum", gives=Number,
         inputs={"parts": [number(runner, 2), number(runner, 3)]},
         settings={"times": 10}, tools={"offset": tool},
@@ -106,8 +106,13 @@ def test_a_stage_gives_its_function_inputs_settings_and_opened_tools(runner: Sta
 def test_parts_and_gathered_inputs_may_be_nested(runner: StageRunner) -> None:
     two, three = number(runner, 2), number(runner, 3)
     pair = Gathered(Pair, {"left": two, "right": three.part("value")})
-    joined = runner.stage(
-        "score", join, title="join", gives=Number, inputs={"pairs": {"a": pair}, "nothing": None}
+    joined = Stage(
+        runner,
+        "score",
+        join,
+        title="join",
+        gives=Number,
+        inputs={"pairs": {"a": pair}, "nothing": None},
     )
     assert joined.value().value == 6
     assert set(joined.parents) == {two, three}
@@ -116,7 +121,7 @@ def test_parts_and_gathered_inputs_may_be_nested(runner: StageRunner) -> None:
 def test_files_and_large_values_speak_by_content(runner: StageRunner, tmp_path: Path) -> None:
     def stage(name: str, content: tuple[int, ...]) -> Stage[Number]:
         tools = {"path": InputFile(tmp_path / name), "content": Content(content)}
-        return runner.stage("score", read, title="read", gives=Number, tools=tools)
+        return Stage(runner, "score", read, title="read", gives=Number, tools=tools)
 
     (tmp_path / "one").write_bytes(b"abc")
     (tmp_path / "same").write_bytes(b"abc")
@@ -150,11 +155,11 @@ def test_everything_that_is_passed_changes_the_key(runner: StageRunner) -> None:
         {"libraries": ("numpy",)},
         {"gives": dataclasses.make_dataclass("Other", ["x"], namespace={"SCHEMA_VERSION": 2})},
     ]
-    keys = [runner.stage("train", add, **{**given, **variant}).key for variant in variants]
-    keys.append(runner.stage("score", add, **given).key)
+    keys = [Stage(runner, "train", add, **{**given, **variant}).key for variant in variants]
+    keys.append(Stage(runner, "score", add, **given).key)
     assert len(set(keys)) == len(keys)
     for free in ({"title": "another"}, {"estimate": "hours"}, {"refuse": lambda: None}):
-        assert runner.stage("train", add, **{**given, **free}).key == keys[0]
+        assert Stage(runner, "train", add, **{**given, **free}).key == keys[0]
 
 
 def test_what_could_read_more_than_it_is_given_is_no_stage(runner: StageRunner) -> None:
@@ -165,11 +170,11 @@ def test_what_could_read_more_than_it_is_given_is_no_stage(runner: StageRunner) 
 
     for function in (closure, lambda n: Number(n), runner.run):
         with pytest.raises(TypeError, match="no function of a module"):
-            runner.stage("train", function, title="t", gives=Number, settings={"n": 1})
+            Stage(runner, "train", function, title="t", gives=Number, settings={"n": 1})
     with pytest.raises(TypeError, match="unexpected keyword"):
-        runner.stage("train", count, title="t", gives=Number, settings={"n": 1, "m": 2})
+        Stage(runner, "train", count, title="t", gives=Number, settings={"n": 1, "m": 2})
     with pytest.raises(TypeError, match="missing"):
-        runner.stage("train", add, title="t", gives=Number)
+        Stage(runner, "train", add, title="t", gives=Number)
     with pytest.raises(TypeError, match="cannot enter a recipe"):
         assert number(runner, Path("x")).key  # type: ignore[arg-type]
 
@@ -190,8 +195,14 @@ def test_a_refusal_comes_after_what_is_read_and_before_the_work(
         CALLS.append("refuse")
         raise UsageError("the disk is full")
 
-    stage = runner.stage(
-        "train", add, title="s", gives=Number, inputs={"parts": [number(runner, 2)]}, refuse=refuse
+    stage = Stage(
+        runner,
+        "train",
+        add,
+        title="s",
+        gives=Number,
+        inputs={"parts": [number(runner, 2)]},
+        refuse=refuse,
     )
     with pytest.raises(UsageError, match="disk is full"):
         stage.value()
@@ -199,8 +210,14 @@ def test_a_refusal_comes_after_what_is_read_and_before_the_work(
     stage.refuse = None
     stage.value()
     again = StageRunner(Store(tmp_path / "store"), Runtime())
-    found = again.stage(
-        "train", add, title="s", gives=Number, inputs={"parts": [number(again, 2)]}, refuse=refuse
+    found = Stage(
+        again,
+        "train",
+        add,
+        title="s",
+        gives=Number,
+        inputs={"parts": [number(again, 2)]},
+        refuse=refuse,
     )
     assert found.value().value == 2, "what is in the store is not refused"
     assert [record.state for record in again.records] == ["reused"]
@@ -212,7 +229,7 @@ def test_observers_and_the_record_are_told(tmp_path: Path) -> None:
     number(runner, 2).value()
     assert [event.state for event in events] == ["started", "finished"]
     assert [(r.verb, r.title, r.state) for r in runner.records] == [("harvest", "n 2", "computed")]
-    broken = runner.stage("train", add, title="b", gives=Number, inputs={"parts": None})
+    broken = Stage(runner, "train", add, title="b", gives=Number, inputs={"parts": None})
     with pytest.raises(TypeError):
         broken.value()
     assert events[-1].state == "failed"
