@@ -102,9 +102,10 @@ class _OneIsFour:
     def __get_pydantic_core_schema__(source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
 
-        return core_schema.no_info_before_validator_function(
-            lambda given: (given,) * 4 if type(given) is int else given, handler(source)
-        )
+        def four(given: Any) -> Any:
+            return (given,) * 4 if type(given) is int else _listed(given)
+
+        return core_schema.no_info_before_validator_function(four, handler(source))
 
 
 Seeds = Annotated[
