@@ -24,6 +24,7 @@ from modeldiff_harness.errors import UsageError
 __all__ = [
     "MOST_MADE_BYTES",
     "MOST_WRITTEN_BYTES",
+    "Missing",
     "Unreadable",
     "json_value",
     "read_bytes",
@@ -60,6 +61,10 @@ class Unreadable(UsageError):
         self.line = line
 
 
+class Missing(Unreadable):
+    """There is no such file."""
+
+
 # ── files ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -72,7 +77,7 @@ def read_bytes(path: Path, what: str, *, most_bytes: int = MOST_WRITTEN_BYTES) -
     try:
         opened = os.open(path, flags)  # without O_NONBLOCK, opening a FIFO waits for its writer
     except FileNotFoundError:
-        raise Unreadable(f"cannot read {what} {path}: it does not exist.") from None
+        raise Missing(f"cannot read {what} {path}: it does not exist.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         problem = getattr(error, "strerror", None) or str(error)
         raise Unreadable(f"cannot read {what} {path}: {problem}.") from None
@@ -214,15 +219,17 @@ def yaml_value(text: str, source: str) -> Any:
     return None if tree is None else _plain(tree, source, {})
 
 
-def yaml_tree(text: str, source: str) -> yaml.Node | None:
+def yaml_tree(
+    text: str, source: str, *, deepest: int = DEEPEST, aliases: bool = True
+) -> yaml.Node | None:
     """Return a YAML text as nodes, which know their lines; None when it is empty.
 
-    `source` names it in errors: "the policy gate.yaml".  Dates are text.  Raises Unreadable with
-    the line: no YAML, more than one document, a key twice, a tag that is not JSON's, too deep, or
-    more than 20,000 nodes with its aliases written out.
+    `source` names it in errors: "the policy gate.yaml".  Dates are text.  `aliases=False` refuses
+    them all.  Raises Unreadable with the line: no YAML, more than one document, a key twice, a tag
+    that is not JSON's, too deep, or more than 20,000 nodes with its aliases written out.
     """
     try:
-        loader = _Bounded(text, source)
+        loader = _Bounded(text, source, deepest, aliases)
         try:
             return loader.get_single_node()
         finally:
@@ -247,7 +254,7 @@ def yaml_scalar(node: yaml.ScalarNode, source: str) -> Any:
         return text  # 1:30 is ninety to YAML 1.1 and to nobody else
     if node.tag == _NULL:
         return None
-    loader = _Bounded("", source)
+    loader = _Bounded("", source, DEEPEST, False)
     try:
         return loader.construct_object(node)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError):
@@ -284,9 +291,11 @@ class _Bounded(yaml.SafeLoader):
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = _resolvers()
 
-    def __init__(self, text: str, source: str) -> None:
+    def __init__(self, text: str, source: str, deepest: int, aliases: bool) -> None:
         super().__init__(text)
         self.source = source
+        self.deepest = deepest
+        self.aliases = aliases
         self._depth = 0
         self._nodes = 0
         self._sizes: dict[int, int] = {}
@@ -298,7 +307,7 @@ class _Bounded(yaml.SafeLoader):
         self._depth += isinstance(event, yaml.CollectionStartEvent)
         self._depth -= isinstance(event, yaml.CollectionEndEvent)
         self._nodes += 1
-        if self._depth > DEEPEST:
+        if self._depth > self.deepest:
             _fail(self.source, event.start_mark.line + 1, "nested too deeply")
         if self._nodes > 2 * MOST_NODES:  # a collection is two events
             _fail(self.source, event.start_mark.line + 1, f"more than {MOST_NODES:,} values")
@@ -308,6 +317,8 @@ class _Bounded(yaml.SafeLoader):
         """Return the next node, checked."""
         line = self.peek_event().start_mark.line + 1
         alias = self.check_event(yaml.AliasEvent)
+        if alias and not self.aliases:
+            _fail(self.source, line, "anchors and aliases are not used here")
         node: yaml.Node = super().compose_node(parent, index)
         if alias:
             if id(node) not in self._sizes:
@@ -316,15 +327,15 @@ class _Bounded(yaml.SafeLoader):
         size = 1
         if isinstance(node, yaml.ScalarNode):
             if node.tag not in _SCALARS:
-                _fail(self.source, line, f"the tag {_shown(node.tag)!r} is not understood")
+                _fail(self.source, line, f"the tag {_tag_name(node)!r} is not understood")
         elif isinstance(node, yaml.MappingNode):
             if node.tag != _TAG + "map":
-                _fail(self.source, line, f"the tag {_shown(node.tag)!r} is not understood")
+                _fail(self.source, line, f"the tag {_tag_name(node)!r} is not understood")
             self._keys(node)
             size += sum(self._sizes[id(key)] + self._sizes[id(value)] for key, value in node.value)
         else:
             if node.tag != _TAG + "seq":
-                _fail(self.source, line, f"the tag {_shown(node.tag)!r} is not understood")
+                _fail(self.source, line, f"the tag {_tag_name(node)!r} is not understood")
             size += sum(self._sizes[id(item)] for item in node.value)
         if size > MOST_NODES:
             _fail(self.source, line, f"its aliases stand for more than {MOST_NODES:,} values")
@@ -380,6 +391,10 @@ def _decoded(data: bytes, source: str) -> str:
 def _fail(source: str, line: int | None, problem: str, hint: str = "") -> NoReturn:
     where = f", line {line}" if line is not None else ""
     raise Unreadable(f"{source}{where}: {problem}.", hint=hint, line=line)
+
+
+def _tag_name(node: yaml.Node) -> str:
+    return _shown(str(node.tag).replace(_TAG, "!!"))
 
 
 def _shown(text: str) -> str:

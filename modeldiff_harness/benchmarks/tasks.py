@@ -31,6 +31,7 @@ __all__ = [
     "open_catalog",
     "own_tasks_folder",
     "parse_tasks",
+    "stated_metrics",
 ]
 
 LATENTS_WORD = "model_diff"
@@ -358,6 +359,16 @@ def _capability(name: str, config: dict[str, Any], path: Path) -> str | None:
             hint=did_you_mean(str(named), taxonomy.keys),
         )
     return str(named)
+
+
+def stated_metrics(task: BenchTask) -> tuple[str, ...]:
+    """Return the metrics that a task's YAML lists; none when it leaves them to lm-eval."""
+    from modeldiff_harness.benchmarks import lm_eval_adapter
+
+    inline = task.config_path == Path()
+    own = {} if inline else lm_eval_adapter.load_config(task.config_path)
+    listed = {**own, **task.overrides}.get("metric_list") or ()
+    return tuple(str(m["metric"]) for m in listed if isinstance(m, dict) and "metric" in m)
 
 
 def capability_by_name(name: str) -> str | None:

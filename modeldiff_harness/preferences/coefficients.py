@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.untrusted import read_json
 
 __all__ = ["coefficient_row", "read_style_coefficients"]
 
@@ -24,16 +24,13 @@ def read_style_coefficients(path: Path, feature_set: str) -> dict[str, float]:
     Raises:
         UsageError: the file is missing or has none of these shapes, or is of another feature set.
     """
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read the coefficients {path}: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        raise UsageError(f"{path} is not JSON.", hint=_SHAPE) from None
+    found = read_json(path, "the coefficients")
     if not isinstance(found, dict):
         raise UsageError(f"{path} is not an object.", hint=_SHAPE)
     if isinstance(found.get("preferences"), dict):
         found = found["preferences"].get("deltas") or {}
+        if not isinstance(found, dict):
+            raise UsageError(f"the deltas of {path} are not an object.", hint=_SHAPE)
     named = found.get("feature_set")
     if isinstance(named, str) and named and named != feature_set:
         raise UsageError(
@@ -70,7 +67,7 @@ def _plain(found: Mapping[str, Any]) -> Any:
     effects = found.get("style_effects")
     if isinstance(effects, list):
         return {
-            effect.get("feature"): effect.get("per_unit")
+            str(effect.get("feature")): effect.get("per_unit")
             for effect in effects
             if isinstance(effect, dict)
         }
@@ -81,7 +78,7 @@ def _numbers(found: Mapping[Any, Any], path: Path) -> dict[str, float]:
     numbers = {}
     for name, value in found.items():
         real = isinstance(value, int | float) and not isinstance(value, bool)
-        if not isinstance(name, str) or not real or not math.isfinite(value):
+        if not isinstance(name, str) or not real or not abs(value) < math.inf:
             raise UsageError(f"the coefficient of {name!r} in {path} is no number.", hint=_SHAPE)
         numbers[name] = float(value)
     if not numbers:

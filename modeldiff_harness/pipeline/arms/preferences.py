@@ -73,6 +73,8 @@ class PreferenceArm:
             config.max_prompts,
         )
         answers = [self._answers(model, prompts) for model in context.config.pair]
+        judge = context.choice("judge", config.judge, config.judge_config)
+        judge.build()  # what it refuses is said before any work
         return context.stage(
             "battle",
             battle,
@@ -81,7 +83,7 @@ class PreferenceArm:
             inputs={"answers": sorted(answers, key=lambda stage: stage.key)},  # roles cannot matter
             settings={"seed": context.config.seed[0]},
             tools={
-                "judge": Built(context.choice("judge", config.judge, config.judge_config)),
+                "judge": Built(judge),
                 "prompts": Content(prompts),
             },
             estimate=f"{len(prompts)} prompts",
