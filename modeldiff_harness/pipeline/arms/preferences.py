@@ -91,6 +91,10 @@ class PreferenceArm:
 
     def _import(self) -> Stage[Battles]:
         path = Path(self.config.battles or "")
+        if path.exists() and not path.is_file():
+            raise UsageError(f"the battles {path} are not a file.", hint="Name a file of battles.")
+        if path.is_file() and path.stat().st_size == 0:
+            raise UsageError(f"the battles {path} are an empty file.", hint="Name another.")
         importers = {
             name: Built(self.context.choice("battle_importer", name))
             for name in self.context.registry.names("battle_importer")
