@@ -97,11 +97,15 @@ def misfit_of(kind: Any, value: Any) -> str | None:
     if origin is typing.Annotated:
         inner, *rules = typing.get_args(kind)
         problem = misfit_of(inner, value)
-        broken = (r.says for r in rules if isinstance(r, Rule) and not r.fits(value))
-        return problem if problem is not None else next(broken, None)
+        limits = [rule for rule in rules if isinstance(rule, Rule)]
+        if problem is not None:
+            return ", ".join([problem, *(rule.says for rule in limits)])
+        return next((rule.says for rule in limits if not rule.fits(value)), None)
     if origin in (typing.Union, types.UnionType):
-        problems = [misfit_of(arm, value) for arm in typing.get_args(kind)]
-        return None if None in problems else " or ".join(str(p) for p in problems)
+        arms = typing.get_args(kind)
+        problems = [misfit_of(arm, value) for arm in arms]
+        told = (str(p) for arm, p in zip(arms, problems, strict=True) if arm is not type(None))
+        return None if None in problems else " or ".join(told)
     if origin is Literal:
         return None if value in typing.get_args(kind) else _alternatives(typing.get_args(kind))
     if kind is type(None):

@@ -65,9 +65,6 @@ class RunContext:
             raise UsageError(
                 "which pair?", hint="Write --pair BASELINE,CANDIDATE; see `mdh models`."
             )
-        for name in (*self.config.pair, self.config.base, self.config.null_twin):
-            if name is not None:
-                self.aliases.resolve(name)
         config = self.config
         if not (config.benchmarks.tasks or config.preferences.enabled or config.latents.enabled):
             raise UsageError("no arm is asked for.", hint="Name --tasks, or enable an arm.")
@@ -76,6 +73,9 @@ class RunContext:
                 raise UsageError(
                     f"task folder {folder} does not exist.", hint="Check --include_path."
                 )
+        for name in (*self.config.pair, self.config.base, self.config.null_twin):
+            if name is not None:
+                self.aliases.resolve(name)
         for given in (self.config.dtype, self.config.latents.dtype):
             resolve_dtype(given, self.device)
 
