@@ -14,6 +14,7 @@ import math
 import os
 import re
 import stat
+from collections.abc import Set
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -220,16 +221,22 @@ def yaml_value(text: str, source: str) -> Any:
 
 
 def yaml_tree(
-    text: str, source: str, *, deepest: int = DEEPEST, aliases: bool = True
+    text: str,
+    source: str,
+    *,
+    deepest: int = DEEPEST,
+    aliases: bool = True,
+    scalar_tags: Set[str] = frozenset(),
 ) -> yaml.Node | None:
     """Return a YAML text as nodes, which know their lines; None when it is empty.
 
     `source` names it in errors: "the policy gate.yaml".  Dates are text.  `aliases=False` refuses
-    them all.  Raises Unreadable with the line: no YAML, more than one document, a key twice, a tag
-    that is not JSON's, too deep, or more than 20,000 nodes with its aliases written out.
+    them all; `scalar_tags` are further tags that pass, for the caller to read.  Raises Unreadable
+    with the line: no YAML, more than one document, a key twice, a tag that is not JSON's, too deep,
+    or more than 20,000 nodes with its aliases written out.
     """
     try:
-        loader = _Bounded(text, source, deepest, aliases)
+        loader = _Bounded(text, source, deepest, aliases, scalar_tags)
         try:
             return loader.get_single_node()
         finally:
@@ -254,7 +261,7 @@ def yaml_scalar(node: yaml.ScalarNode, source: str) -> Any:
         return text  # 1:30 is ninety to YAML 1.1 and to nobody else
     if node.tag == _NULL:
         return None
-    loader = _Bounded("", source, DEEPEST, False)
+    loader = _Bounded("", source)
     try:
         return loader.construct_object(node)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError):
@@ -291,11 +298,19 @@ class _Bounded(yaml.SafeLoader):
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = _resolvers()
 
-    def __init__(self, text: str, source: str, deepest: int, aliases: bool) -> None:
+    def __init__(
+        self,
+        text: str,
+        source: str,
+        deepest: int = DEEPEST,
+        aliases: bool = True,
+        scalar_tags: Set[str] = frozenset(),
+    ) -> None:
         super().__init__(text)
         self.source = source
         self.deepest = deepest
         self.aliases = aliases
+        self.scalar_tags = _SCALARS | scalar_tags
         self._depth = 0
         self._nodes = 0
         self._sizes: dict[int, int] = {}
@@ -326,7 +341,7 @@ class _Bounded(yaml.SafeLoader):
             return node
         size = 1
         if isinstance(node, yaml.ScalarNode):
-            if node.tag not in _SCALARS:
+            if node.tag not in self.scalar_tags:
                 _fail(self.source, line, f"the tag {_tag_name(node)!r} is not understood")
         elif isinstance(node, yaml.MappingNode):
             if node.tag != _TAG + "map":

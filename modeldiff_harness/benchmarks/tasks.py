@@ -188,7 +188,9 @@ class TaskCatalog:
         self._shadowed: dict[str, str] = {}
         self._missing_suites = dict(missing_suites or {})
         for folder in folders:
-            for name, entry in lm_eval_adapter.scan_folder(folder.path).items():
+            for name, entry in lm_eval_adapter.scan_folder(
+                folder.path, untrusted=folder.may_shadow
+            ).items():
                 self._include(name, entry, folder)
 
     def _include(self, name: str, entry: IndexEntry, folder: TaskFolder) -> None:
