@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from modeldiff_harness.errors import UsageError
 
@@ -122,14 +122,14 @@ def check_fields(settings: Any, what: str) -> None:
 
     `what` begins the message: "batchtopk".
     """
-    for name, kind in _kinds(type(settings)).items():
+    for name, kind in _kinds(cast(Any, type(settings))).items():
         value = getattr(settings, name)
         if (wanted := misfit_of(kind, value)) is not None:
             raise UsageError(f"{what}: {name} is {reprlib.repr(value)}; it takes {wanted}.")
 
 
 @functools.cache
-def _kinds(kind: type) -> dict[str, Any]:
+def _kinds(kind: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 

@@ -16,7 +16,7 @@ import re
 import stat
 from collections.abc import Set
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn, cast
 
 import yaml
 
@@ -296,7 +296,7 @@ def _resolvers() -> dict[str, Any]:
 class _Bounded(yaml.SafeLoader):
     """Composes nodes; counts, measures and refuses while it reads, before anything is built."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = _resolvers()
+    yaml_implicit_resolvers = _resolvers()
 
     def __init__(
         self,
@@ -318,7 +318,7 @@ class _Bounded(yaml.SafeLoader):
 
     def get_event(self) -> Any:
         """Return the next event, while there are not too many and they do not nest too deep."""
-        event = super().get_event()
+        event = super().get_event()  # type: ignore[no-untyped-call]
         self._depth += isinstance(event, yaml.CollectionStartEvent)
         self._depth -= isinstance(event, yaml.CollectionEndEvent)
         self._nodes += 1
@@ -330,11 +330,12 @@ class _Bounded(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         """Return the next node, checked."""
-        line = self.peek_event().start_mark.line + 1
+        ahead = self.peek_event()  # type: ignore[no-untyped-call]
+        line = ahead.start_mark.line + 1
         alias = self.check_event(yaml.AliasEvent)
         if alias and not self.aliases:
             _fail(self.source, line, "anchors and aliases are not used here")
-        node: yaml.Node = super().compose_node(parent, index)
+        node = cast(yaml.Node, super().compose_node(parent, index))
         if alias:
             if id(node) not in self._sizes:
                 _fail(self.source, line, "an alias stands for what it is in")

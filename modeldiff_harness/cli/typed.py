@@ -12,7 +12,7 @@ from modeldiff_harness.ranges import Rule, within
 __all__ = ["OUTPUT_FILE", "SEED", "Ranged"]
 
 
-class Ranged(click.ParamType):
+class Ranged(click.ParamType[int | float]):
     """A number within its range; what is refused is told with flag, value and range."""
 
     def __init__(self, kind: type[int] | type[float], rule: Rule) -> None:
@@ -37,7 +37,7 @@ SEED = Ranged(int, within(0, 2**32 - 1))
 """Of a simulation or a bootstrap."""
 
 
-class _OutputFile(click.ParamType):
+class _OutputFile(click.ParamType[Path]):
     name = "file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
