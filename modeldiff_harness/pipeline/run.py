@@ -157,7 +157,7 @@ class Session:
     def plan(self) -> Plan:
         """Return what a run would do, without doing any of it; refuses what a run would refuse."""
         for arm in self.arms:
-            arm.check()
+            arm.check(planned=True)
         return plan_run(self.stages(), self.arms, self.context.store.root, self.context.device)
 
     def run_until(self, verb: str) -> list[Stage[Any]]:

@@ -64,7 +64,7 @@ class BenchmarkArm:
         """Return the pairing of all tasks."""
         return [self.paired]
 
-    def check(self) -> None:
+    def check(self, *, planned: bool = False) -> None:
         """Do nothing: all files were read when the stages were made."""
 
     def findings(self) -> BenchmarkResults:

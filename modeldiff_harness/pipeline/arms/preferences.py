@@ -37,7 +37,7 @@ class PreferenceArm:
         """Return the split."""
         return [self.rank]
 
-    def check(self) -> None:
+    def check(self, *, planned: bool = False) -> None:
         """Do nothing: all files were read when the stages were made."""
 
     def findings(self) -> PreferenceDeltas:
