@@ -7,7 +7,8 @@ MdhError                    4   anything the harness itself reports
 └── RunError                4   the work failed: disk, model, data, plugin
     └── ProviderError       4   a paid or remote service failed
 
-An unexpected exception is 4 as well, never 1; an interrupt is 130.  Every message is one line:
+An unexpected exception is 4 as well, never 1, and so is a `sys.exit` of code that is not ours; a
+signal is 128 and its number, so an interrupt is 130.  Every message is one line:
 what is wrong, where, and the next move.
 """
 
@@ -19,12 +20,14 @@ from collections.abc import Iterable
 __all__ = [
     "GateFailed",
     "Inconclusive",
+    "Interrupted",
     "MdhError",
     "ProviderError",
     "RunError",
     "UsageError",
     "did_you_mean",
     "first_line",
+    "is_interrupt",
 ]
 
 
@@ -69,6 +72,24 @@ class RunError(MdhError):
 
 class ProviderError(RunError):
     """A paid or remote service failed."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the program to end: Ctrl-C, SIGTERM, SIGHUP."""
+
+    handled = False
+    """True where the command line's own handlers raise this, so that nothing else is a signal."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + signal_number
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Say whether `error` comes from a signal and not from code that raised KeyboardInterrupt."""
+    if Interrupted.handled:
+        return isinstance(error, Interrupted)
+    return isinstance(error, KeyboardInterrupt)
 
 
 def did_you_mean(unknown: str, known: Iterable[str], *, most: int = 3) -> str:

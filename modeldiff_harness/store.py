@@ -15,12 +15,13 @@ import errno
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,35 +31,42 @@ import platformdirs
 from modeldiff_harness.artifacts import load_artifact, save_artifact
 from modeldiff_harness.artifacts.codec import document_text
 from modeldiff_harness.digests import file_digest
-from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.disk import (
+    DISK_ERRORS,
+    disk_failure,
+    existing_folder,
+    read_regular,
+    sync_folder,
+    write_atomically,
+)
+from modeldiff_harness.errors import RunError, UsageError, first_line
 from modeldiff_harness.typed_json import Misfit, from_json
 
 __all__ = [
-    "DISK_ERRORS",
-    "DISK_HINT",
     "Found",
     "Problem",
+    "RunFile",
     "Store",
     "canonical_json",
     "default_data_folder",
     "default_store_folder",
     "digest_of",
     "existing_folder",
+    "named_objects",
+    "read_run",
     "resolve_run_folder",
     "versions_of",
     "write_atomically",
 ]
 
 A = TypeVar("A")
+log = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
 _KEY_LENGTH = 32
 _HASH_ON_LOAD_BYTES = 256 * 2**20
 """Files up to this size are checked against their digest whenever they are used."""
-DISK_ERRORS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR}
-)
-"""Errors of the disk or of where it is written, not of the work."""
-DISK_HINT = "Free some space with `mdh gc`, or set MDH_STORE to another disk."
+_MOST_RECORD_BYTES = 64 * 2**20
+"""A manifest or a run.json is smaller than this by far."""
 
 
 def canonical_json(recipe: Any) -> str:
@@ -94,14 +102,6 @@ def default_data_folder() -> Path:
     return Path(platformdirs.user_data_dir("modeldiff-harness"))
 
 
-def existing_folder(path: Path) -> Path:
-    """Return the innermost folder of `path` that is there: whose disk `path` would lie on."""
-    folder = path.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return folder
-
-
 def versions_of(*distributions: str) -> dict[str, str]:
     """Return major.minor of the distributions that touch a result (lm_eval in full)."""
     found = {name: importlib.metadata.version(name) for name in distributions}
@@ -109,17 +109,6 @@ def versions_of(*distributions: str) -> dict[str, str]:
         name: version if name == "lm_eval" else ".".join(version.split(".")[:2])
         for name, version in found.items()
     }
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` beside `path`, fsync, rename: readers see the old file or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(beside, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(beside, path)
-    _sync_folder(path.parent)
 
 
 @dataclass(frozen=True)
@@ -203,10 +192,7 @@ class Store:
         except OSError as error:
             if error.errno not in DISK_ERRORS:
                 raise
-            raise RunError(
-                f"cannot write to the store at {self.root} ({error.strerror or error}).",
-                hint=DISK_HINT,
-            ) from error
+            raise disk_failure(error, self.root) from error
 
     def seconds(self, verb: str, key: str) -> float:
         """Return the wall time that the finished object took, 0 when there is none."""
@@ -231,26 +217,28 @@ class Store:
         """Re-read every finished object's files against the digests in its manifest."""
         problems = []
         for verb, key in self.finished():
-            folder = self.folder(verb, key)
-            manifest = self._manifest(folder)
-            if manifest is None:
-                problems.append(Problem(verb, key, "unreadable manifest"))
-                continue
-            if digest_of(manifest.recipe) != key:
-                problems.append(Problem(verb, key, "the recipe does not give the key"))
-            for name, entry in manifest.files.items():
-                path = folder / name
-                if not path.exists():
-                    problems.append(Problem(verb, key, f"{name} is missing"))
-                elif file_digest(path) != entry.sha256:
-                    problems.append(Problem(verb, key, f"{name} has changed"))
+            try:
+                problems += [Problem(verb, key, text) for text in self._faults(verb, key)]
+            except (OSError, ValueError) as error:
+                problems.append(Problem(verb, key, f"cannot be read: {first_line(error)}"))
         return problems
 
-    def discard(self, verb: str, key: str) -> None:
-        """Remove one object, finished or not, whatever its state."""
+    def _faults(self, verb: str, key: str) -> Iterator[str]:
         folder = self.folder(verb, key)
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(folder.with_name(f"{key}.partial"), ignore_errors=True)
+        manifest = self._manifest(folder)
+        if manifest is None:
+            yield "unreadable manifest"
+            return
+        if digest_of(manifest.recipe) != key:
+            yield "the recipe does not give the key"
+        for name, entry in manifest.files.items():
+            path = folder / name
+            if not _is_below(name):
+                yield f"{name} is not in the object"
+            elif not path.exists():
+                yield f"{name} is missing"
+            elif not path.is_file() or file_digest(path) != entry.sha256:
+                yield f"{name} has changed"
 
     def collect_garbage(
         self, keep: Iterable[tuple[str, str]], *, dry_run: bool
@@ -258,25 +246,30 @@ class Store:
         """Remove finished and partial objects that no run names; return them and their bytes.
 
         What a run names is kept unfinished too, to be continued.  Objects that another process is
-        computing (their lock is held) are left alone.
+        computing (their lock is held) are left alone, and so is whatever is no object: damaged
+        ones, which `verify` is for, and what somebody else put there.
         """
         kept = set(keep)
         removed, n_bytes = [], 0
         for folder in sorted(self.objects.glob("*/*")):
-            if not folder.is_dir():
+            verb, (key, _, rest) = folder.parent.name, folder.name.partition(".")
+            if (verb, key) in kept or folder.is_symlink() or not folder.is_dir():
                 continue
-            verb, key = folder.parent.name, folder.name.split(".")[0]
-            if (verb, key) in kept:
+            if rest != "partial" and (rest or self._manifest(folder) is None):
                 continue
             lock = filelock.FileLock(folder.parent / f"{key}.lock")
             try:
                 with lock.acquire(timeout=0):
-                    n_bytes += sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-                    removed.append((verb, folder.name))
+                    size = sum(f.lstat().st_size for f in folder.rglob("*") if f.is_file())
                     if not dry_run:
                         shutil.rmtree(folder)
             except filelock.Timeout:
                 continue
+            except OSError as error:  # a folder in the place of the lock, for one
+                log.warning("%s is left: %s", folder, first_line(error))
+                continue
+            n_bytes += size
+            removed.append((verb, folder.name))
         return removed, n_bytes
 
     # ── inside ───────────────────────────────────────────────────────────────────────────
@@ -290,8 +283,10 @@ class Store:
         make: Callable[[Path], A],
     ) -> tuple[A, Found]:
         folder = self.folder(verb, key)
-        if folder.exists():  # damaged: `_load` refused it
+        if folder.is_dir():  # damaged: `_load` refused it
             shutil.rmtree(folder)
+        elif folder.exists():  # before the work, which could not be put there
+            raise FileExistsError(errno.EEXIST, "a file is in the place of an object", str(folder))
         partial = folder.with_name(f"{key}.partial")
         partial.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
@@ -307,7 +302,7 @@ class Store:
         manifest = _Manifest(verb, dict(recipe), round(seconds, 3), files)
         write_atomically(partial / _MANIFEST, document_text(manifest))
         os.replace(partial, folder)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
         return load_artifact(kind, folder), self._found(verb, key, reused=False)
 
     def _load(self, kind: type[A], folder: Path) -> A | None:
@@ -316,7 +311,7 @@ class Store:
             return None
         for name, entry in manifest.files.items():
             path = folder / name
-            if not path.exists() or path.stat().st_size != entry.bytes:
+            if not _is_below(name) or not path.is_file() or path.stat().st_size != entry.bytes:
                 return None
             if entry.bytes <= _HASH_ON_LOAD_BYTES and file_digest(path) != entry.sha256:
                 return None
@@ -327,7 +322,8 @@ class Store:
 
     def _manifest(self, folder: Path) -> _Manifest | None:
         try:
-            return from_json(_Manifest, (folder / _MANIFEST).read_bytes())
+            text = read_regular(folder / _MANIFEST, most_bytes=_MOST_RECORD_BYTES)
+            return from_json(_Manifest, text)
         except (OSError, Misfit):
             return None
 
@@ -350,12 +346,66 @@ class Store:
             lock.release()
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _is_below(name: str) -> bool:
+    """Say whether a name in a manifest stays inside its object."""
+    path = Path(name)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
+# ── runs ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A stage that a run names."""
+
+    verb: str
+    key: str
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """What other commands read of a run.json; see `pipeline.record` for who writes it."""
+
+    pair: tuple[str, ...]
+    state: str
+    """running, failed or finished; `running` of a process that was killed stays."""
+    stages: tuple[_Named, ...]
+    """What was computed or reused so far."""
+    started: str = ""
+    graph: tuple[_Named, ...] = ()
+    """What the run rests on, done or not."""
+    artifacts: dict[str, _Named] = field(default_factory=dict)
+
+    @property
+    def named(self) -> set[tuple[str, str]]:
+        """(verb, key) of everything that the run names."""
+        every = (*self.stages, *self.graph, *self.artifacts.values())
+        return {(one.verb, one.key) for one in every}
+
+
+def read_run(file: Path) -> RunFile:
+    """Return the record in a run.json; RunError when it cannot be read."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        found = from_json(RunFile, read_regular(file, most_bytes=_MOST_RECORD_BYTES))
+        if found.state != "finished" and not found.graph:
+            raise Misfit(("graph",), "is missing")
+        return found
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror or error}.") from error
+    except Misfit as error:
+        raise RunError(f"{file} is no record of a run: {error}.") from error
+
+
+def named_objects(data: Path) -> set[tuple[str, str]]:
+    """Return (verb, key) of every object that a run below `data` names.
+
+    Raises RunError at the first record that cannot be read: what it names is not known.
+    """
+    named: set[tuple[str, str]] = set()
+    for file in sorted((data / "runs").glob("*/run.json")):
+        named |= read_run(file).named
+    return named
 
 
 def resolve_run_folder(data: Path, name: str) -> Path:
@@ -364,8 +414,11 @@ def resolve_run_folder(data: Path, name: str) -> Path:
     `latest` is the youngest run that has a report.  Raises UsageError when there is none.
     """
     direct = Path(name)
-    if (direct / "report.json").exists() or (direct / "run.json").exists():
-        return direct
+    try:
+        if (direct / "report.json").exists() or (direct / "run.json").exists():
+            return direct
+    except OSError:  # a name that no file can have
+        pass
     runs = sorted((data / "runs").glob("*/run.json"), key=lambda p: p.stat().st_mtime)
     if name == "latest" and runs:
         with_report = [run for run in runs if run.with_name("report.json").exists()]

@@ -24,6 +24,8 @@ from modeldiff_harness.store import (
     canonical_json,
     digest_of,
     existing_folder,
+    named_objects,
+    read_run,
     resolve_run_folder,
     write_atomically,
 )
@@ -179,7 +181,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path):
     def make(workdir):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(RunError, match=r"No space left on device.*mdh gc"):
+    with pytest.raises(RunError, match=r"No space left on device.*finished work is kept"):
         Store(tmp_path).compute("train", {}, Thing, make)
 
 
@@ -246,3 +248,125 @@ def test_a_store_that_is_not_there_yet_lies_in_the_innermost_folder_that_is(tmp_
     assert existing_folder(tmp_path) == tmp_path
     monkeypatch.chdir(tmp_path)
     assert existing_folder(Path("a")) == tmp_path
+
+
+# ── records that are not what they should be ─────────────────────────────────────────────────
+
+RUN = {"pair": ["a", "b"], "state": "finished", "stages": [{"verb": "train", "key": "0" * 32}]}
+RECORDS = {
+    "a list": b"[]",
+    "null": b"null",
+    "text": b"hello",
+    "empty": b"",
+    "cut": json.dumps(RUN).encode()[:-9],
+    "binary": bytes(range(256)),
+    "deep": b"[" * 100_000,
+    "deep object": b'{"stages":' * 100_000,
+    "no stages": json.dumps({"pair": ["a", "b"], "state": "finished"}).encode(),
+    "no key": json.dumps({**RUN, "stages": [{"verb": "train"}]}).encode(),
+    "stages is text": json.dumps({**RUN, "stages": "train"}).encode(),
+    "running without its graph": json.dumps({**RUN, "state": "running"}).encode(),
+    "surrogate": b'{"pair": ["\\ud800", "b"], "state": "finished", "stages": []}',
+}
+
+
+def write(place, content) -> None:
+    """Put bytes, a folder or a pipe in the place of a record."""
+    place.unlink(missing_ok=True)
+    if content == "folder":
+        place.mkdir()
+    elif content == "pipe":
+        os.mkfifo(place)
+    else:
+        place.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", [*RECORDS, "folder", "pipe"])
+def test_a_record_that_cannot_be_read_is_named_and_stops_gc(name, tmp_path):
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    write(folder / "run.json", RECORDS.get(name, name))
+    for read in (lambda: read_run(folder / "run.json"), lambda: named_objects(tmp_path)):
+        with pytest.raises(RunError, match=r"one/run\.json") as error:
+            read()
+        assert len(str(error.value)) < 1000
+        assert "\n" not in str(error.value)
+
+
+def test_a_record_names_what_was_done_what_is_to_be_done_and_what_others_find(tmp_path):
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    names = {n: {"verb": "train", "key": n * 32} for n in "abc"}
+    record = {**RUN, "state": "failed", "stages": [names["a"]], "graph": [names["b"]],
+              "artifacts": {"benchmarks": names["c"]}, "config": {"x": [1]}}  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert named_objects(tmp_path) == {("train", n * 32) for n in "abc"}
+
+
+@pytest.mark.parametrize("name", [*RECORDS, "folder", "pipe"])
+def test_an_object_whose_manifest_cannot_be_read_is_reported_kept_by_gc_and_rebuilt(name, tmp_path):
+    store = Store(tmp_path)
+    _, found = store.compute("train", {"n": 1}, Thing, make_thing)
+    write(found.folder / "manifest.json", RECORDS.get(name, name))
+    assert [(p.key, p.problem) for p in store.verify()] == [(found.key, "unreadable manifest")]
+    assert store.collect_garbage([], dry_run=False) == ([], 0)
+    assert found.folder.is_dir()
+    _, again = store.compute("train", {"n": 1}, Thing, make_thing)
+    assert not again.reused
+    assert store.verify() == []
+
+
+LIES = {
+    "leads out": ("files", {"../../../x": {"sha256": "0", "bytes": 1}}, "is not in the object"),
+    "absolute": ("files", {"/etc/passwd": {"sha256": "0", "bytes": 1}}, "is not in the object"),
+    "a folder": ("files", {".": {"sha256": "0", "bytes": 1}}, "has changed"),
+    "recipe": ("recipe", {"n": 2}, "the recipe does not give the key"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_what_a_manifest_says_is_not_believed(name, tmp_path):
+    store = Store(tmp_path)
+    _, found = store.compute("train", {"n": 1}, Thing, make_thing)
+    field, value, says = LIES[name]
+    manifest = found.folder / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), field: value}))
+    assert any(says in problem.problem for problem in store.verify())
+
+
+def test_gc_leaves_what_is_no_object(tmp_path):
+    store = Store(tmp_path)
+    verb = store.objects / "train"
+    (verb / "notes").mkdir(parents=True)
+    (verb / f"{'1' * 32}.backup").mkdir()
+    (verb / "link").symlink_to(tmp_path)
+    (verb / f"{'2' * 32}.partial").mkdir()
+    (verb / f"{'2' * 32}.lock").mkdir()
+    (verb / f"{'3' * 32}.partial").mkdir()
+    removed, _ = store.collect_garbage([], dry_run=False)
+    assert removed == [("train", f"{'3' * 32}.partial")]
+    assert len(list(verb.iterdir())) == 6  # the lock of the one removed is new
+
+
+@pytest.mark.parametrize("suffix", ["", ".partial", ".lock"])
+def test_something_of_another_kind_in_the_place_is_named_before_the_work(suffix, tmp_path):
+    store = Store(tmp_path)
+    place = store.folder("train", digest_of({"n": 1}))
+    place.parent.mkdir(parents=True)
+    place = place.with_name(place.name + suffix)
+    if suffix == ".lock":
+        place.mkdir()
+    else:
+        place.touch()
+
+    def make(_workdir):
+        raise AssertionError("the work has begun")
+
+    with pytest.raises(RunError, match=place.name):
+        store.compute("train", {"n": 1}, Thing, make)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x\0y", "../" * 50, "latest", ""])
+def test_a_name_that_no_run_has_is_refused(name, tmp_path):
+    with pytest.raises(UsageError, match="no run"):
+        resolve_run_folder(tmp_path, name)

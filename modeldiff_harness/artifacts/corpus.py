@@ -67,6 +67,8 @@ class TokenisedCorpus:
     context: int
     """Most tokens of one document; longer ones were cut."""
     n_truncated: int
+    also_read_by: tuple[str, ...] = ()
+    """Digests of other tokenizers that give every document the same ids."""
 
     @property
     def n_tokens(self) -> int:

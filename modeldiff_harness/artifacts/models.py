@@ -56,16 +56,23 @@ class ModelIdentity:
     """Residual stream width D."""
     vocab_size: int
     tokenizer_digest: str
+    """What decides the ids of a text."""
     chat_template_digest: str | None
+    special_tokens_digest: str = ""
+    """What no text's ids depend on: which token ends an answer, how ids become text."""
+    n_positions: int | None = field(default=None, compare=False)
+    """Most tokens the model can read at once; None: not limited, or not known."""
     source: str = field(default="", compare=False)
     """Where it came from, for people (Hub id, package name); never a machine path."""
 
     def digest(self) -> str:
         """Return the identity digest that orders models canonically and enters keys.
 
-        `name` and `source` are left out: one checkpoint under two aliases is one model.
+        `name` and `source` are left out: one checkpoint under two aliases is one model; and what
+        follows from the rest.
         """
-        fields = {k: v for k, v in asdict(self).items() if k not in {"name", "source"}}
+        beside = {"name", "source", "n_positions"}
+        fields = {k: v for k, v in asdict(self).items() if k not in beside}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

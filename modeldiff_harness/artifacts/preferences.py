@@ -61,6 +61,8 @@ class Answers:
     max_new_tokens: int
     answers: tuple[Answer, ...]
     seconds: float
+    n_cut: int = 0
+    """Prompts that lost their beginning because they were longer than the model can read."""
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,8 @@ class MeasuredTask:
     """Empty when it is not recorded."""
     num_fewshot: int | None = None
     limit: float | None = None
+    n_items: int | None = None
+    """Items that the source says it scored, whatever it left as samples; None: it does not say."""
     capability: str | None = None
     """A taxonomy key."""
     higher_is_better: Mapping[str, bool | None] = field(default_factory=dict)
@@ -110,6 +112,9 @@ class MeasuredTask:
     """Faults that the source can show; others are unknown and not zero."""
     source: str = ""
     """Where the task's definition comes from."""
+    unfinished: str = ""
+    """Why this is not the whole of what was to be measured: "ended as 'error' with 50 of 100
+    samples"; empty: it is, as far as the source says."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,8 @@ class ImportedResults:
     tasks: tuple[MeasuredTask, ...]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Group → its leaf tasks."""
+    printed_groups: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Group → what the harness printed for it: "metric,filter" → number."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What is known of the model: revision, dtype, chat_template_digest, date …"""
     notes: tuple[str, ...] = ()

@@ -8,7 +8,10 @@ bench.py             the verb: one task with one model, stored task by task
 samples.py           lm-eval's sample files, read into a table; sample_files.py: their names
 sample_table.py      samples as columns
 answer_faults.py     answers that say little: not extracted, empty, truncated, refused
-importers.py         which importer reads a path; bounded_files.py: how it may read
+importers.py         which importer reads a path
+bounded_files.py     how it may read; bounded_parquet.py: the same for parquet
+epoch_reducers.py    what Inspect makes of several epochs
+directions.py        whether higher is better, as a source states it
 pairing/             two models' results on the same items become rows with intervals
 flips.py             items lost and gained, with both answers
 export.py            lm-eval's own result files and table, with the pair rows beside

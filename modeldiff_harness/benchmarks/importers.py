@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from modeldiff_harness.artifacts import ImportedResults
 from modeldiff_harness.contracts import ResultImporter
 from modeldiff_harness.errors import UsageError, did_you_mean
 
-__all__ = ["AUTO", "import_results", "keep_tasks"]
+__all__ = ["AUTO", "import_results", "keep_tasks", "require_results"]
 
 AUTO = "auto"
 
@@ -27,10 +28,7 @@ def import_results(
         UsageError: there is nothing at `path`, it holds no samples, the format is unknown, or
             `auto` finds no importer or several.
     """
-    if not path.exists():
-        raise UsageError(
-            f"there are no results at {path}.", hint="Give a folder or file that exists."
-        )
+    require_results(path)
     if format == AUTO:
         found = sorted(name for name, reader in importers.items() if reader.recognises(path))
         if len(found) != 1:
@@ -44,12 +42,31 @@ def import_results(
         format = found[0]
     if format not in importers:
         raise UsageError(f"unknown result format {format!r}.", hint=did_you_mean(format, importers))
-    results = importers[format].read(path)
+    try:
+        results = importers[format].read(path)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}.") from error
     if not any(task.samples for task in results.tasks):
         raise UsageError(
             f"{path} holds no samples.", hint="Paired statistics need every item: log samples."
         )
     return results
+
+
+def require_results(path: Path) -> None:
+    """Raise UsageError unless there is a file or a folder at `path`: nothing that never ends."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        hint = "Give a folder or file that exists."
+        raise UsageError(f"there are no results at {path}.", hint=hint) from None
+    except (OSError, ValueError) as error:  # a name of 300 bytes, a NUL, no permission
+        problem = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read results at {str(path)[:200]!r}: {problem}.") from None
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UsageError(
+            f"{path} is neither a file nor a folder.", hint="Name the results themselves."
+        )
 
 
 def keep_tasks(results: ImportedResults, wanted: Sequence[str]) -> ImportedResults:

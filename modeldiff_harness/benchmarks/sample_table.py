@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modeldiff_harness.artifacts import TaskSample
+from modeldiff_harness.benchmarks.bounded_files import object_of
+from modeldiff_harness.clean_text import clean_texts
+from modeldiff_harness.errors import RunError
 
 __all__ = ["DigestColumn", "MetricColumn", "SampleTable", "TextColumn"]
 
@@ -234,10 +237,17 @@ class SampleTable(Sequence[TaskSample]):
         )
 
     def doc(self, row: int) -> Mapping[str, Any]:
-        """Return the document of one row; empty when it is no object."""
+        """Return the document of one row, its texts clean; empty when it is no object.
+
+        Raises RunError for one that JSON cannot say: a key twice, nested without end.
+        """
         if row in self._doc:
             return self._doc[row]
-        doc = json.loads(self._json[row] or "{}")
+        try:
+            doc = clean_texts(json.loads(self._json[row] or "{}", object_pairs_hook=object_of))
+        except (ValueError, RecursionError) as error:
+            problem = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
+            raise RunError(f"the document of item {self.doc_id[row]}: {problem}.") from error
         return doc if isinstance(doc, dict) else {}
 
     def key(self, row: int) -> tuple[int | str, str]:

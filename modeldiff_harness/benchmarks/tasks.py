@@ -150,11 +150,9 @@ def open_catalog(
     folders = [TaskFolder(own_tasks_folder(), OWN_SOURCE)]
     missing = {}
     registry = registry or load_registry()
-    for name in registry.names("task_suite"):
-        choice = registry.choose("task_suite", name)
-        folder = choice.build()
+    for name, folder in registry.usable("task_suite").items():
         if folder is None:
-            missing[name] = choice.registered.component.summary
+            missing[name] = registry.find("task_suite", name).component.summary
         else:
             folders.append(TaskFolder(Path(folder), name))
     for path in map(Path, include_path):

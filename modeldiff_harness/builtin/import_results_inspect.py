@@ -6,18 +6,30 @@ An `.eval` file is a zip of `header.json` (or, of a run that did not end, `_jour
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import ImportedResults, MeasuredTask, TaskSample
 from modeldiff_harness.benchmarks.answer_faults import FAULTS, generation_faults
-from modeldiff_harness.benchmarks.bounded_files import BoundedZip, read_json, walk_files
+from modeldiff_harness.benchmarks.bounded_files import (
+    BoundedZip,
+    read_head,
+    read_json,
+    walk_files,
+)
+from modeldiff_harness.benchmarks.epoch_reducers import MEAN, PLAIN_FOR_ONE_EPOCH, epoch_reducer
 from modeldiff_harness.benchmarks.pairing.metric_values import MEAN_OF_SCORED
 from modeldiff_harness.benchmarks.samples import shorten
 from modeldiff_harness.benchmarks.tasks import capability_by_name
+from modeldiff_harness.clean_text import clean_texts
 from modeldiff_harness.errors import UsageError
 
 __all__ = ["create"]
@@ -31,6 +43,16 @@ _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 """Inspect's letters: correct, partial, incorrect, no answer."""
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 _LENGTH_STOPS = ("max_tokens", "model_length")
+_UNNAMED_SCORER = "score"
+_MODEL_ARGUMENTS = ("model_path", "peft_path", "adapter", "revision")
+"""What tells local models apart: their name is the same for all."""
+_LOG_FIELDS = ("version", "status", "eval", "results", "invalidated")
+_SAMPLE_FIELDS = ("id", "epoch", "input", "choices", "target", "messages", "output", "scores",
+                  "score", "metadata", "attachments", "error", "limit")  # fmt: skip
+_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_LONGEST_ARGUMENTS = 120
+_MOST = 1e15
+_ABSENT = object()
 _HEADLINES = ("accuracy", "mean")
 """Inspect's metrics that are the mean of the samples' values."""
 
@@ -46,20 +68,22 @@ class InspectResults:
             return False
 
     def read(self, path: Path) -> ImportedResults:
-        """Read every task at `path`; of several logs of one task the newest."""
-        logs: dict[str, tuple[str, Path, dict[str, Any]]] = {}
+        """Read every task at `path`; of several logs of one task the newest.
+
+        One task with other `task_args` is another task.
+        """
+        logs: dict[tuple[str, str], _Log] = {}
         models: dict[str, None] = {}
         n_logs = 0
         for file in _files(path):
             if not _is_log(file):
                 continue
             n_logs += 1
-            header = _header(file)
-            spec = _mapping(header.get("eval"))
-            models[str(spec.get("model"))] = None
-            created, task = str(spec.get("created", "")), str(spec.get("task") or file.stem)
-            if task not in logs or created > logs[task][0]:
-                logs[task] = created, file, header
+            log = _Log(file, _header(file))
+            models[log.model] = None
+            known = logs.get(log.identity)
+            if known is None or log.created > known.created:
+                logs[log.identity] = log
         if not logs:
             raise UsageError(f"{path} holds no log of Inspect.")
         if len(models) > 1:
@@ -70,24 +94,83 @@ class InspectResults:
         notes = []
         if n_logs > len(logs):
             notes.append(f"{path.name}: several logs of one task; the newest of each is read")
-        tasks = []
-        for task, (_created, file, header) in logs.items():
-            tasks.append(_task(task, file, header))
-            status = header.get("status", "started")
-            if status != "success":
-                notes.append(
-                    f"{task}: the run ended as {str(status)[:20]!r}; samples may be missing"
-                )
+        names = _names(logs.values())
+        tasks = [_task(name, log, notes) for name, log in zip(names, logs.values(), strict=True)]
+        notes += [f"{task.task}: the run {task.unfinished}" for task in tasks if task.unfinished]
         return ImportedResults(
             model=next(iter(models)),
             format="inspect",
             tasks=tuple(tasks),
-            facts=_facts(next(iter(logs.values()))[2]),
+            facts=_facts(next(iter(logs.values())).header),
             notes=tuple(notes),
         )
 
 
 create = InspectResults
+
+
+@dataclass(frozen=True)
+class _Log:
+    file: Path
+    header: Mapping[str, Any]
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        return _mapping(self.header.get("eval"))
+
+    @property
+    def task(self) -> str:
+        return str(self.spec.get("task") or self.file.stem)
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """The task's arguments as they were given, or as older versions recorded them."""
+        passed = self.spec.get("task_args_passed")
+        return _mapping(self.spec.get("task_args") if passed is None else passed)
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        return self.task, json.dumps(self.arguments, sort_keys=True)
+
+    @property
+    def model(self) -> str:
+        """The model's name; a local one has its path among its arguments."""
+        name, own = str(self.spec.get("model")), _mapping(self.spec.get("model_args"))
+        told = [f"{key}={own[key]}" for key in _MODEL_ARGUMENTS if own.get(key) not in (None, "")]
+        return f"{name} ({', '.join(told)})" if told else name
+
+    @property
+    def created(self) -> tuple[float, str]:
+        stated = str(self.spec.get("created", ""))
+        try:
+            return datetime.fromisoformat(stated).timestamp(), stated
+        except (ValueError, OverflowError, OSError):
+            return -math.inf, stated
+
+
+def _names(logs: Collection[_Log]) -> list[str]:
+    """The tasks' names, with the arguments that differ where one task was run with several."""
+    of_task: dict[str, list[Mapping[str, Any]]] = {}
+    for log in logs:
+        of_task.setdefault(log.task, []).append(log.arguments)
+    names = []
+    for log in logs:
+        others = of_task[log.task]
+        keys = sorted({key for one in others for key in one})
+        varied = [k for k in keys if any(one.get(k, _ABSENT) != others[0].get(k, _ABSENT)
+                                         for one in others)]  # fmt: skip
+        told = _told({key: log.arguments.get(key) for key in varied})
+        names.append(f"{log.task} [{told}]" if varied else log.task)
+    return names
+
+
+def _told(arguments: Mapping[str, Any]) -> str:
+    """Arguments as "key=value, key=value"; long ones are cut and told apart by a digest."""
+    text = ", ".join(f"{key}={value}" for key, value in sorted(arguments.items()))
+    if len(text) <= _LONGEST_ARGUMENTS:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{text[:_LONGEST_ARGUMENTS]}… {digest}"
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -100,8 +183,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _is_log(file: Path) -> bool:
-    with file.open("rb") as stream:
-        head = stream.read(4096)
+    head = read_head(file, 4096)
     if file.suffix == ".eval" or head[:2] == b"PK":
         return head[:4] == b"PK\x03\x04" and file.suffix == ".eval"
     return file.suffix == ".json" and b'"eval"' in head and b'"version"' in head
@@ -119,9 +201,14 @@ def _header(file: Path) -> dict[str, Any]:
 
 
 def _log(value: Any, file: Path) -> dict[str, Any]:
+    """The log with its texts cleaned, its samples as they are: those are cleaned one by one."""
     if not isinstance(value, dict) or not isinstance(value.get("eval"), dict):
         raise UsageError(f"{file} is not a log of Inspect: it has no `eval`.")
-    return value
+    try:
+        cleaned = {key: clean_texts(value[key]) for key in _LOG_FIELDS if key in value}
+    except ValueError as error:
+        raise UsageError(f"{file} is not a log of Inspect: {error}.") from error
+    return {**cleaned, "samples": value.get("samples")}
 
 
 def _raw_samples(file: Path, header: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -131,12 +218,19 @@ def _raw_samples(file: Path, header: Mapping[str, Any]) -> Iterator[Mapping[str,
             yield _mapping(sample)
         return
     with BoundedZip(file) as archive:
+        samples = [name for name in archive.names if _SAMPLE.fullmatch(name)]
+        pieces = tuple(n.removesuffix("sample.json") for n in samples if n.endswith("/sample.json"))
         for name in archive.names:
-            if _SAMPLE.fullmatch(name):
-                sample = dict(_mapping(archive.read_json(name)))
-                if name.endswith("/sample.json"):
-                    _complete(sample, name.removesuffix("sample.json"), archive)
-                yield sample
+            known = name.startswith("samples/") and not name.endswith("/")
+            if known and not (_SAMPLE.fullmatch(name) or name.startswith(pieces)):
+                raise UsageError(
+                    f"{file.name}: entry {name[:100]!r} is among the samples and none by its name."
+                )
+        for name in samples:
+            sample = dict(_mapping(archive.read_json(name)))
+            if name.endswith("/sample.json"):
+                _complete(sample, name.removesuffix("sample.json"), archive)
+            yield sample
 
 
 def _complete(sample: dict[str, Any], prefix: str, archive: BoundedZip) -> None:
@@ -153,47 +247,198 @@ def _complete(sample: dict[str, Any], prefix: str, archive: BoundedZip) -> None:
     sample["attachments"] = texts
 
 
-def _task(task: str, file: Path, header: Mapping[str, Any]) -> MeasuredTask:
-    spec, results = _mapping(header.get("eval")), _mapping(header.get("results"))
-    samples, scorers = [], dict.fromkeys(_scorer_names(results))
-    for number, raw in enumerate(_raw_samples(file, header)):
-        if raw.get("id") is None or raw.get("epoch") is None:
-            raise UsageError(f"{file.name}: sample {number} has no id and epoch.")
-        sample = _sample(raw)
-        samples.append(sample)
-        scorers.update(dict.fromkeys(sample.values))
-    limit = _mapping(spec.get("config")).get("limit")
-    version = spec.get("task_version")
+def _task(name: str, log: _Log, notes: list[str]) -> MeasuredTask:
+    """Read one log; `notes` gets what is to be said of it."""
+    spec, results = log.spec, _results(log.header)
+    scorer = next(iter(_scorer_names(results)), _UNNAMED_SCORER)
+    answers = [
+        _answer(raw, scorer, f"{log.file.name}: sample {number}")
+        for number, raw in enumerate(_raw_samples(log.file, log.header))
+    ]
+    reducers = _Reducers(results, _mapping(spec.get("config")), answers)
+    samples = reducers.samples(answers)
+    metrics = dict.fromkeys([*reducers.of_results(results), *reducers.metrics])
+    for metric, reducer in reducers.unknown.items():
+        reason = f"its epochs are reduced by {reducer!r}, which is not one of Inspect's own"
+        if not metrics:
+            raise UsageError(f"{log.file.name}: {metric} has no value an item: {reason}.")
+        notes.append(f"{name}: {metric} left out: {reason}")
+    version = "" if spec.get("task_version") is None else str(spec["task_version"])
+    if log.arguments:
+        version = f"{version} with {_told(log.arguments)}".strip()
+    total, epochs = _total(log.header)
     return MeasuredTask(
-        task=task,
+        task=name,
         samples=tuple(samples),
-        version="" if version is None else str(version),
-        limit=_limit(limit),
-        capability=capability_by_name(task.rpartition("/")[2]),
-        aggregations=dict.fromkeys(scorers, MEAN_OF_SCORED),
+        version=version,
+        limit=_limit(_mapping(spec.get("config")).get("limit")),
+        n_items=total // epochs if total else None,
+        capability=capability_by_name(log.task.rpartition("/")[2]),
+        aggregations=dict.fromkeys(metrics, MEAN_OF_SCORED),
         harness=f"inspect_ai {_mapping(spec.get('packages')).get('inspect_ai', '')}".strip(),
-        printed=_printed(results),
-        primary_metrics=tuple(scorers),
+        printed=_printed(results, reducers),
+        primary_metrics=tuple(metrics),
         faults_recorded=FAULTS,
         source="inspect_ai",
+        unfinished=_unfinished(log.header, len(answers), total),
     )
+
+
+def _total(header: Mapping[str, Any]) -> tuple[int, int]:
+    """How many samples the run was to have, epochs included, 0 if it is not said; and epochs."""
+    spec, results = _mapping(header.get("eval")), _mapping(header.get("results"))
+    epochs = max(1, _count(_mapping(spec.get("config")).get("epochs")))
+    stated = max(_count(results.get("total_samples")), _count(results.get("completed_samples")))
+    return stated or _count(_mapping(spec.get("dataset")).get("samples")) * epochs, epochs
+
+
+def _unfinished(header: Mapping[str, Any], n_found: int, total: int) -> str:
+    status = str(header.get("status", "started"))[:20]
+    of = f"{n_found:,} of {total:,} samples" if total else f"{n_found:,} samples"
+    if status != "success":
+        return f"ended as {status!r} with {of}"
+    if header.get("invalidated") is True:
+        return f"was marked as invalid, with {of}"
+    results = _mapping(header.get("results"))
+    stopped_early = results.get("early_stopping") is not None
+    expected = _count(results.get("completed_samples")) if stopped_early else total
+    stated = any(_count(results.get(key)) for key in ("total_samples", "completed_samples"))
+    if stated and n_found < expected:
+        return f"holds only {n_found:,} of {expected:,} samples"
+    return ""
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """One sample in one epoch."""
+
+    sample: TaskSample
+    raw: Mapping[str, Any]
+    """Metric → value as the scorer gave it."""
+
+
+class _Reducers:
+    """How the log makes one value an item of several epochs, scorer by scorer."""
+
+    def __init__(
+        self, results: Mapping[str, Any], config: Mapping[str, Any], answers: Sequence[_Answer]
+    ) -> None:
+        stated = config.get("epochs_reducer")
+        named = stated if isinstance(stated, list) else [stated]
+        self._default = tuple(dict.fromkeys(one for one in named if isinstance(one, str)))
+        self._of: dict[str, tuple[str, ...]] = {}
+        for score in _scores(results):
+            for key in dict.fromkeys((score.get("name"), score.get("scorer"))):
+                if isinstance(key, str) and isinstance(score.get("reducer"), str):
+                    listed = (*self._of.get(key, ()), score["reducer"])
+                    self._of[key] = tuple(dict.fromkeys(listed))
+        items = Counter(answer.sample.doc_id for answer in answers)
+        self._one_epoch = max(items.values(), default=1) == 1
+        raw = dict.fromkeys(metric for answer in answers for metric in answer.raw)
+        self._reduced = any(self.of(metric) != (MEAN,) for metric in raw)
+        self.metrics: tuple[str, ...] = tuple(
+            self.name(metric, reducer)
+            for metric in raw
+            for reducer in self.of(metric)
+            if epoch_reducer(reducer) is not None
+        )
+        self.unknown: dict[str, str] = {
+            metric: reducer
+            for metric in raw
+            for reducer in self.of(metric)
+            if epoch_reducer(reducer) is None
+        }
+
+    def of(self, metric: str) -> tuple[str, ...]:
+        """The reducers of a metric; "mean" for whatever leaves a single epoch as it is."""
+        scorer, _, key = metric.rpartition(".")
+        known = (self._of.get(name) for name in (metric, key, scorer))
+        stated = next((one for one in known if one), self._default) or (MEAN,)
+        if self._one_epoch:
+            stated = tuple(MEAN if one in PLAIN_FOR_ONE_EPOCH else one for one in stated)
+        return tuple(dict.fromkeys(stated))
+
+    def name(self, metric: str, reducer: str) -> str:
+        """What a metric is called, as Inspect shows it: the mean is the scorer's own name."""
+        plain = reducer == MEAN or (self._one_epoch and reducer in PLAIN_FOR_ONE_EPOCH)
+        return metric if plain else f"{metric}/{reducer}"
+
+    def of_results(self, results: Mapping[str, Any]) -> list[str]:
+        """The metrics in the order of the log's own table, of those that the samples have."""
+        named = [self.name(str(one.get("name")), str(one.get("reducer") or MEAN))
+                 for one in _scores(results)]  # fmt: skip
+        return [name for name in named if name in self.metrics]
+
+    def samples(self, answers: Sequence[_Answer]) -> list[TaskSample]:
+        """An answer an epoch where epochs are averaged, else one an item, reduced as the log does.
+
+        Raises UsageError for an epoch that stands twice.
+        """
+        if not self._reduced:
+            return [answer.sample for answer in answers]
+        items: dict[int | str, dict[int, _Answer]] = {}
+        for answer in answers:
+            epochs = items.setdefault(answer.sample.doc_id, {})
+            if epochs.setdefault(answer.sample.repeat, answer) is not answer:
+                raise UsageError(
+                    f"sample {answer.sample.doc_id!r} has epoch {answer.sample.repeat} twice."
+                )
+        return [self._one(list(epochs.values())) for epochs in items.values()]
+
+    def _one(self, epochs: Sequence[_Answer]) -> TaskSample:
+        values = {}
+        for metric in dict.fromkeys(metric for answer in epochs for metric in answer.raw):
+            scored = [
+                raw
+                for raw in (answer.raw.get(metric) for answer in epochs)
+                if isinstance(raw, (str, int, float)) and not math.isnan(_number(raw))
+            ]
+            for name in self.of(metric):
+                reduce = epoch_reducer(name)
+                if reduce is not None:
+                    found = reduce(scored, _number) if scored else math.nan
+                    values[self.name(metric, name)] = found
+        return replace(epochs[0].sample, values=values, repeat=0)
 
 
 def _limit(value: Any) -> float | None:
     if isinstance(value, list) and len(value) == 2 and all(isinstance(v, int) for v in value):
-        return float(value[1] - value[0])
-    return float(value) if isinstance(value, (int, float)) and value is not True else None
+        value = value[1] - value[0]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > _MOST:
+        return None
+    return float(value)
 
 
-def _sample(raw: Mapping[str, Any]) -> TaskSample:
+def _answer(raw: Mapping[str, Any], scorer: str, where: str) -> _Answer:
+    """Read one sample; `scorer`: what the one `score` of version 1 is called."""
+    if raw.get("id") is None or not _count(raw.get("epoch")):
+        raise UsageError(f"{where} has no id and epoch.")
+    try:
+        kept: dict[str, Any] = clean_texts({key: raw[key] for key in _SAMPLE_FIELDS if key in raw})
+    except ValueError as error:
+        raise UsageError(f"{where} cannot be read: {error}.") from error
+    if "score" in kept and "scores" not in kept:
+        kept["scores"] = {scorer: kept["score"]}
+    scores = kept.get("scores")
+    if scores is not None and not isinstance(scores, dict):
+        raise UsageError(f"{where} has scores that are {type(scores).__name__}, not an object.")
+    values = _values(scores or {})
+    numbers = {metric: _number(value) for metric, value in values.items()}
+    return _Answer(_sample(kept, numbers), values)
+
+
+def _sample(raw: Mapping[str, Any], values: dict[str, float]) -> TaskSample:
     texts = _mapping(raw.get("attachments"))
     prompt = _resolve(_prompt(raw), texts)
     question = _resolve(_text(raw.get("input")), texts)
     target = raw.get("target")
     target_text = target if isinstance(target, str) else ", ".join(map(str, _list(target)))
     generation = _generation(raw, texts)
-    scores = _mapping(raw.get("scores"))
-    answer = _mapping(next(iter(scores.values()), None)).get("answer")
+    answer = _mapping(next(iter(_mapping(raw.get("scores")).values()), None)).get("answer")
     response = _resolve(str(answer), texts) if answer not in (None, "") else generation
     return TaskSample.of(
         _identity(raw["id"]),
@@ -201,7 +446,7 @@ def _sample(raw: Mapping[str, Any]) -> TaskSample:
         target=target_text,
         prompt=prompt,
         response=response,
-        values=_values(scores),
+        values=values,
         doc={
             "id": raw["id"],
             "input": question,
@@ -209,7 +454,7 @@ def _sample(raw: Mapping[str, Any]) -> TaskSample:
             "target": target,
             "metadata": raw.get("metadata") or {},
         },
-        repeat=raw["epoch"] if isinstance(raw["epoch"], int) else 0,
+        repeat=raw["epoch"],
         generation="" if generation == response else shorten(generation),
         faults=_faults(raw, generation),
     )
@@ -242,58 +487,67 @@ def _faults(raw: Mapping[str, Any], generation: str) -> tuple[str, ...]:
 
 
 def _identity(value: Any) -> int | str:
-    return value if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    """As Inspect keeps samples apart: by the text of their id, so that 1 and "1" are one."""
+    text = str(value)
+    return int(text) if _NUMBER.fullmatch(text) else text
 
 
-def _values(scores: Mapping[str, Any]) -> dict[str, float]:
-    """Scorer → value; of a scorer with several named values "scorer.name" → value."""
+def _values(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Scorer → value as it stands; of a scorer with several named values "scorer.name" → value."""
     values = {}
     for scorer, score in scores.items():
         value = _mapping(score).get("value")
         if isinstance(value, Mapping):
             for name, one in value.items():
-                values[f"{scorer}.{name}"] = _number(one)
+                values[f"{scorer}.{name}"] = one
         else:
-            values[str(scorer)] = _number(value)
+            values[str(scorer)] = value
     return values
 
 
 def _number(value: Any) -> float:
     """As Inspect's value_to_float; NaN for what has no number, so that it is counted."""
-    if isinstance(value, (bool, int, float)):
-        return float(value)
     if isinstance(value, str):
         if value in _GRADES:
             return _GRADES[value]
         if value.lower() in _WORDS:
             return _WORDS[value.lower()]
+    if isinstance(value, (str, int, float)):
         try:
             return float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return math.nan
     return math.nan
 
 
+def _results(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The log's results; those of version 1 have one `scorer` and its `metrics` beside."""
+    results = _mapping(header.get("results"))
+    if "scores" in results or not isinstance(results.get("scorer"), dict):
+        return results
+    scorer = results["scorer"]
+    return {**results, "scores": [{**scorer, "metrics": _mapping(results.get("metrics"))}]}
+
+
+def _scores(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [score for score in map(_mapping, _list(results.get("scores"))) if score]
+
+
 def _scorer_names(results: Mapping[str, Any]) -> list[str]:
-    return [
-        str(score["name"])
-        for score in map(_mapping, _list(results.get("scores")))
-        if isinstance(score.get("name"), str)
-    ]
+    return [str(one["name"]) for one in _scores(results) if isinstance(one.get("name"), str)]
 
 
-def _printed(results: Mapping[str, Any]) -> dict[str, float]:
-    """The mean and its standard error of every scorer that is reduced by the mean."""
+def _printed(results: Mapping[str, Any], reducers: _Reducers) -> dict[str, float]:
+    """The mean over items, and its standard error, of every scorer and way to reduce epochs."""
     printed: dict[str, float] = {}
-    for score in map(_mapping, _list(results.get("scores"))):
-        if score.get("reducer") not in (None, "mean"):
-            continue
+    for score in _scores(results):
+        name = reducers.name(str(score.get("name")), str(score.get("reducer") or MEAN))
         metrics = _mapping(score.get("metrics"))
         for wanted, suffix in ((_HEADLINES, ""), (("stderr",), "_stderr")):
-            for name in wanted:
-                value = _mapping(metrics.get(name)).get("value")
-                if isinstance(value, (int, float)) and math.isfinite(value):
-                    printed.setdefault(f"{score.get('name')}{suffix},{_FILTER}", float(value))
+            for headline in wanted:
+                value = _number(_mapping(metrics.get(headline)).get("value"))
+                if math.isfinite(value):
+                    printed.setdefault(f"{name}{suffix},{_FILTER}", value)
     return printed
 
 

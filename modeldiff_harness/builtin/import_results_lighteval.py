@@ -12,28 +12,36 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import ImportedResults, MeasuredTask, TaskSample
 from modeldiff_harness.benchmarks.answer_faults import generation_faults
-from modeldiff_harness.benchmarks.bounded_files import read_json, walk_files
+from modeldiff_harness.benchmarks.bounded_files import (
+    decoded_bytes_allowed,
+    read_json,
+    walk_files,
+)
+from modeldiff_harness.benchmarks.bounded_parquet import DecodedBudget, open_parquet
+from modeldiff_harness.benchmarks.directions import stated_directions
 from modeldiff_harness.benchmarks.pairing.metric_values import MEAN_OF_SCORED
 from modeldiff_harness.benchmarks.sample_table import SampleTable
 from modeldiff_harness.benchmarks.samples import shorten
 from modeldiff_harness.benchmarks.tasks import capability_by_name
+from modeldiff_harness.clean_text import clean_text, clean_texts
 from modeldiff_harness.errors import UsageError, first_line
 
 __all__ = ["create"]
 
 _STAMP = r"\d{4}-\d\d-\d\dT[\d.:-]+"
 _DETAILS = re.compile(rf"details_(?P<task>.+)_(?P<stamp>{_STAMP})\.parquet")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _DEPTH = 6
 _BATCH_ROWS = 500
 _MOST_ROWS = 5_000_000
-_LARGEST_TABLE_BYTES = 16 * 2**30
+_MOST = 1e300
 _LONGEST_LITERAL = 2_000_000
 _FILTER = "none"
 _NEW_COLUMNS = (
@@ -45,6 +53,9 @@ _OLD_COLUMNS = (
     "example", "full_prompt", "predictions", "gold", "choices", "gold_index", "metrics",
     "specifics", "pred_logits",
 )  # fmt: skip
+_NOT_A_DETAIL = (AttributeError, TypeError, ValueError, IndexError, KeyError, ArithmeticError,
+                 RecursionError, RuntimeError)  # fmt: skip
+"""What a row of other types raises on its way to a sample."""
 _FAULTS = ("empty", "truncated", "refused")
 
 
@@ -75,8 +86,9 @@ class LightevalResults:
                 documents[results] = _document(results)
             document = documents[results] if results is not None else {}
             tasks.append(_task(task, names[task], file, document))
+        _require_one_model(path, documents.values())
         return ImportedResults(
-            model=_model_name(next(iter(found.values()))[1]),
+            model=clean_text(_model_name(next(iter(found.values()))[1])),
             format="lighteval",
             tasks=tuple(tasks),
             facts=_facts(list(documents.values())[-1] if documents else {}),
@@ -118,6 +130,23 @@ def _newest(path: Path) -> tuple[dict[str, tuple[str, Path]], int]:
     return found, len(files)
 
 
+def _require_one_model(path: Path, documents: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse runs of several models that lie in one folder, where its name cannot tell."""
+    told: dict[str, None] = {}
+    for document in documents:
+        general = _mapping(document.get("config_general"))
+        model = _mapping(general.get("model_config"))
+        name = general.get("model_name") or model.get("model_name")
+        revision = model.get("revision") or general.get("model_sha")
+        if name:
+            told[f"{name}@{revision}" if revision not in (None, "", "main") else str(name)] = None
+    if len(told) > 1:
+        raise UsageError(
+            f"{path} holds details of several models: {', '.join(list(told)[:8])}.",
+            hint="Give each model a folder.",
+        )
+
+
 def _model_name(file: Path) -> str:
     """The folders between `details` and the stamp."""
     folders = file.resolve().parts[:-2]
@@ -143,7 +172,11 @@ def _document(file: Path) -> dict[str, Any]:
     document = read_json(file)
     if not isinstance(document, dict) or not isinstance(document.get("results"), dict):
         raise UsageError(f"{file} is not a results file of lighteval: it has no results.")
-    return document
+    try:
+        cleaned: dict[str, Any] = clean_texts(document)
+    except ValueError as error:
+        raise UsageError(f"{file} is not a results file of lighteval: {error}.") from error
+    return cleaned
 
 
 def _parts(task: str) -> tuple[str, int | None]:
@@ -151,7 +184,7 @@ def _parts(task: str) -> tuple[str, int | None]:
     parts = task.split("|")
     name = parts[0] if len(parts) <= 2 else parts[1]
     shots = parts[{2: 1, 3: 2, 4: 2}.get(len(parts), 0)]
-    return name, int(shots) if shots.isdecimal() else None
+    return clean_text(name), int(shots) if _NUMBER.fullmatch(shots) else None
 
 
 def _bare_names(found: Mapping[str, Any]) -> dict[str, str]:
@@ -174,9 +207,10 @@ def _task(key: str, name: str, file: Path, document: Mapping[str, Any]) -> Measu
         samples=samples,
         version="" if version is None else str(version),
         num_fewshot=_parts(key)[1],
-        limit=float(limit) if isinstance(limit, (int, float)) and limit is not True else None,
+        limit=_finite(limit),
+        n_items=_count(config.get("effective_num_docs")),
         capability=capability_by_name(name.partition(":")[0]) or capability_by_name(name),
-        higher_is_better=_directions(config),
+        higher_is_better=_directions(config, name),
         aggregations=dict.fromkeys(samples.values, MEAN_OF_SCORED),
         harness=f"lighteval {sha}" if isinstance(sha, str) and sha != "?" else "lighteval",
         printed=_printed(results),
@@ -195,52 +229,57 @@ def _of_task(document: Mapping[str, Any], section: str, key: str) -> Any:
     return None
 
 
-def _directions(config: Mapping[str, Any]) -> dict[str, bool | None]:
-    found: dict[str, bool | None] = {}
+def _directions(config: Mapping[str, Any], task: str) -> dict[str, bool | None]:
+    found: dict[str, Any] = {}
     metrics = config.get("metrics", config.get("metric"))
     for metric in metrics if isinstance(metrics, list) else []:
         names, up = _mapping(metric).get("metric_name"), _mapping(metric).get("higher_is_better")
         for name in names if isinstance(names, list) else [names]:
-            one = up.get(name) if isinstance(up, dict) else up
-            found[str(name)] = one if isinstance(one, bool) else None
-    return found
+            found[str(name)] = up.get(str(name)) if isinstance(up, dict) else up
+    return stated_directions(found, task)
 
 
 def _printed(results: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        f"{metric},{_FILTER}": float(value)
-        for metric, value in results.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    }
+    found = {f"{metric},{_FILTER}": _finite(value) for metric, value in results.items()}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _finite(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _MOST:
+        return None
+    return float(value)
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _samples(file: Path) -> Iterator[TaskSample]:
     import pyarrow
 
+    number = 0
     try:
         table, read = _table(file)
-        number = 0
+        budget = DecodedBudget(decoded_bytes_allowed(file.stat().st_size), file.name)
         for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=_columns(table)):
+            budget.spend(batch)
             for row in batch.to_pylist():
                 try:
                     yield read(row, number).sample()
-                except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
+                except _NOT_A_DETAIL as error:
                     raise UsageError(
-                        f"{file.name}, row {number} is not a detail of lighteval: {error}."
+                        f"{file.name}, row {number} is not a detail of lighteval:"
+                        f" {first_line(error)}."
                     ) from error
                 number += 1
-    except (OSError, pyarrow.ArrowException) as error:
-        raise UsageError(f"cannot read {file}: {first_line(error)}.") from error
+    except (OSError, pyarrow.ArrowException, *_NOT_A_DETAIL) as error:
+        raise UsageError(f"cannot read {file} after row {number}: {first_line(error)}.") from error
 
 
 def _table(file: Path) -> tuple[Any, Callable[[Mapping[str, Any], int], _Answered]]:
     """Open details of a bearable size; returns them and what reads a row of their layout."""
-    import pyarrow.parquet
-
-    table = pyarrow.parquet.ParquetFile(file)
-    described = table.metadata
-    size = sum(described.row_group(i).total_byte_size for i in range(described.num_row_groups))
-    if described.num_rows > _MOST_ROWS or size > _LARGEST_TABLE_BYTES:
+    table = open_parquet(file)
+    if table.metadata.num_rows > _MOST_ROWS:
         raise UsageError(f"{file} is larger than details have any reason to be.")
     names = set(table.schema_arrow.names)
     if _is_new(names):
@@ -248,7 +287,7 @@ def _table(file: Path) -> tuple[Any, Callable[[Mapping[str, Any], int], _Answere
     if "metrics" not in names:
         raise UsageError(
             f"{file.name} is not a details file of lighteval: it has the columns"
-            f" {', '.join(sorted(names)[:8])}."
+            f" {', '.join(sorted(map(clean_text, names))[:8])}."
         )
     return table, _old_row
 
@@ -321,46 +360,73 @@ class _Answered:
         )
 
 
+def _object(row: Mapping[str, Any], column: str) -> Mapping[str, Any]:
+    """A column's value with its texts cleaned; TypeError for what is no object."""
+    value = row.get(column)
+    if not isinstance(value, dict):
+        raise TypeError(f"it has no {column} that is an object")
+    cleaned: Mapping[str, Any] = clean_texts(value)
+    return cleaned
+
+
+def _listed(values: Mapping[str, Any], name: str) -> list[Any]:
+    """A list, empty where there is none; TypeError for another type, such as one bare text."""
+    value = values.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"its {name} is {type(value).__name__}, not a list")
+    return list(value)
+
+
+def _texts(values: Mapping[str, Any], name: str) -> list[str]:
+    return [str(one) for one in _listed(values, name)]
+
+
 def _new_row(row: Mapping[str, Any], number: int) -> _Answered:
-    doc, answer = _mapping(row["doc"]), _mapping(row["model_response"])
-    texts = [str(text) for text in answer.get("text") or []]
-    after = [str(text) for text in answer.get("text_post_processed") or []]
-    tokens = answer.get("output_tokens") or []
+    doc, answer = _object(row, "doc"), dict(_mapping(row["model_response"]))
+    tokens = answer.pop("output_tokens", None) or []  # numbers, and many: nothing to clean
+    answer = clean_texts(answer)
+    texts = _texts(answer, "text")
+    after = _texts(answer, "text_post_processed")
     most = doc.get("generation_size")
     raw_id = str(doc.get("id") or "")
     return _Answered(
-        doc_id=int(raw_id) if raw_id.isdecimal() else raw_id or number,
+        doc_id=int(raw_id) if _NUMBER.fullmatch(raw_id) else raw_id or number,
         query=str(doc.get("query") or ""),
         prompt=_prompt(answer.get("input")) or str(doc.get("query") or ""),
-        choices=[str(choice) for choice in doc.get("choices") or []],
+        choices=_texts(doc, "choices"),
         gold=doc.get("gold_index"),
         texts=after or texts,
         generation=texts[0] if texts else None,
-        logprobs=answer.get("logprobs") or [],
-        metrics=_mapping(row["metric"]),
+        logprobs=_listed(answer, "logprobs"),
+        metrics=_object(row, "metric"),
         doc={"query": doc.get("query"), "specific": doc.get("specific") or {}},
         truncated=bool(texts and most and tokens and len(tokens[0]) >= int(most)),
     )
 
 
 def _old_row(row: Mapping[str, Any], number: int) -> _Answered:
-    plain = {name: _literal(value) if name != "example" else value for name, value in row.items()}
-    predictions = plain.get("predictions") or []
+    plain = {
+        name: clean_texts(value if name in ("example", "full_prompt") else _literal(value))
+        for name, value in row.items()
+    }
+    predictions = _listed(plain, "predictions")
     texts = [str(p) for p in predictions if isinstance(p, str)]
-    scores = plain.get("pred_logits") or []
+    scores = _listed(plain, "pred_logits")
     if not texts and predictions:  # of choices: (log-likelihood, greedy) pairs
         scores = [p[0] if isinstance(p, (list, tuple)) else p for p in predictions]
-    query = str(row.get("example") or "")
+    query = str(plain.get("example") or "")
     return _Answered(
         doc_id=number,
         query=query,
-        prompt=str(row.get("full_prompt") or query),
-        choices=[str(choice) for choice in plain.get("choices") or []],
+        prompt=str(plain.get("full_prompt") or query),
+        choices=_texts(plain, "choices"),
         gold=plain.get("gold_index"),
         texts=texts,
         generation=texts[0] if texts else None,
         logprobs=scores,
-        metrics=_mapping(plain["metrics"]),
+        metrics=_object(plain, "metrics"),
         doc={"query": query, "specific": plain.get("specifics") or {}},
     )
 

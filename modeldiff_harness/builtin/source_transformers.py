@@ -106,10 +106,10 @@ class TransformersSource:
 
 def _blocks(pool: ModelPool, name: str, corpus: TokenisedCorpus, sites: Sequence[str]) -> list[int]:
     identity = pool.identity(name)
-    if identity.tokenizer_digest != corpus.tokenizer_digest:
+    if identity.tokenizer_digest not in (corpus.tokenizer_digest, *corpus.also_read_by):
         raise UsageError(
-            f"{name} has another tokenizer than the corpus was made with: the same token ids "
-            "cannot be given to every model.",
+            f"{name} has another tokenizer than the corpus was made with, and reads it in other "
+            "ids: the same token ids cannot be given to every model.",
             hint="Compare models of one family, or run without the latent arm.",
         )
     return [parse_site(site, identity.n_blocks, name) for site in sites]

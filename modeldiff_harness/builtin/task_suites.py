@@ -9,10 +9,8 @@ BoolQ is left out: its copy lacks the field that lm-eval's task reads.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +18,8 @@ from typing import Any
 
 import yaml
 
+from modeldiff_harness.benchmarks.own_folders import content_digest, place_texts
 from modeldiff_harness.errors import RunError, UsageError
-from modeldiff_harness.store import default_store_folder, write_atomically
 
 __all__ = [
     "DISTRIBUTION",
@@ -80,7 +78,9 @@ def offline_tasks() -> Path | None:
     """Return a folder of lm-eval tasks over the distribution's files, or None if not installed.
 
     The folder lies in the store and holds this machine's paths; its name is the digest of its
-    content, so it is written once.
+    content, and every file is held against that content before the folder is used: lm-eval runs
+    what a YAML file names.  Where the store is not this user's alone, the folder is a private one
+    of this process.
     """
     data = _data_folder()
     if data is None:
@@ -92,14 +92,7 @@ def offline_tasks() -> Path | None:
     files = {config["task" if "group" not in config else "group"]: config
              for config in _configs(data, lm_eval_tasks)}  # fmt: skip
     texts = {f"{name}.yaml": yaml.safe_dump(one, sort_keys=True) for name, one in files.items()}
-    digest = hashlib.sha256("\0".join(f"{k}\0{texts[k]}" for k in sorted(texts)).encode())
-    for root in (default_store_folder(), Path(tempfile.gettempdir()) / "modeldiff-harness"):
-        folder = root / "task_suites" / f"{DISTRIBUTION}-{digest.hexdigest()[:16]}"
-        try:
-            return _write(folder, texts)
-        except OSError:
-            continue
-    raise RunError("no folder can be written for the offline tasks.", hint="Set MDH_STORE.")
+    return place_texts(f"{DISTRIBUTION}-{content_digest(texts)}", texts)
 
 
 def require_offline_tasks() -> Path:
@@ -107,16 +100,6 @@ def require_offline_tasks() -> Path:
     folder = offline_tasks()
     if folder is None:
         raise UsageError(f"the offline benchmark data are not installed; run: {INSTALL}")
-    return folder
-
-
-def _write(folder: Path, texts: dict[str, str]) -> Path:
-    done = folder / "complete"
-    if not done.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            write_atomically(folder / name, text)
-        write_atomically(done, "")
     return folder
 
 

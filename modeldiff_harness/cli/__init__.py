@@ -1,6 +1,7 @@
 """`mdh`: a file per command; each parses, calls one function and prints.
 
-Exit codes: 0 done, 1 gate failed, 2 usage, 3 gate inconclusive, 4 anything else, 130 interrupted.
+Exit codes: 0 done, 1 gate failed, 2 usage, 3 gate inconclusive, 4 anything else, 130 interrupted
+(143 by SIGTERM, 129 by SIGHUP).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -30,17 +30,19 @@ from modeldiff_harness.cli.plan import plan
 from modeldiff_harness.cli.plugins import plugins
 from modeldiff_harness.cli.quiet import quiet_libraries
 from modeldiff_harness.cli.rank import rank
+from modeldiff_harness.cli.redaction import redacted
 from modeldiff_harness.cli.report import report
 from modeldiff_harness.cli.runs import runs
+from modeldiff_harness.cli.signals import ending_signals, ignore_signals
 from modeldiff_harness.cli.stages import stage_commands
 from modeldiff_harness.cli.store import gc, verify
+from modeldiff_harness.cli.streams import standard_streams
 from modeldiff_harness.cli.tasks import tasks
-from modeldiff_harness.errors import MdhError
+from modeldiff_harness.disk import DISK_ERRORS, disk_failure
+from modeldiff_harness.errors import MdhError, first_line, is_interrupt
+from modeldiff_harness.plugins import Broken, load_registry, plugin_of
 from modeldiff_harness.report.render.plain_text import printable
-from modeldiff_harness.store import DISK_ERRORS, DISK_HINT, default_store_folder
-
-if TYPE_CHECKING:
-    from modeldiff_harness.plugins import Broken
+from modeldiff_harness.store import default_store_folder
 
 __all__ = ["cli", "main"]
 
@@ -96,43 +98,57 @@ def main(args: Sequence[str] | None = None) -> None:
     given = [token for token in given if token != "--debug"]
     if not debug:
         quiet_libraries()
-    sys.exit(_run(given, debug))
+    with standard_streams() as (out, _), ending_signals():
+        code = _run(given, debug)
+        out.flush()
+        if out.lost is not None and not isinstance(out.lost, BrokenPipeError):
+            _say(f"cannot write to standard output ({first_line(out.lost)}).", "")
+            if given[:1] != ["gate"]:  # a verdict's code is the verdict's
+                code = code or 4
+    sys.exit(code)
 
 
 def _run(given: list[str], debug: bool) -> int:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         cli.main(given, prog_name="mdh", standalone_mode=False, obj=_add_plugin_commands())
-    except MdhError as error:
-        if debug:
-            traceback.print_exc()
-        _say(console, error.message, error.hint)
-        return error.exit_code
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.ClickException as error:
-        _say(console, error.format_message(), "See `mdh --help`.")
-        return 2
-    except (KeyboardInterrupt, click.Abort):
-        _say(console, "interrupted.", "Finished work is kept: run the same command to continue.")
-        return 130
-    except BrokenPipeError:
-        return 0
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            where = error.filename or default_store_folder()
-            _say(console, f"cannot write to {where} ({error.strerror}).", DISK_HINT)
-            return 4
-        text = " ".join(str(error).split()) or type(error).__name__
-        _say(console, f"{type(error).__name__}: {text}", "Run with --debug for the traceback.")
-        return 4
+    except BaseException as error:
+        # click makes Abort of an interrupt, and of an EOFError that is none
+        cause = error.__cause__ if isinstance(error, click.Abort) else None
+        if is_interrupt(cause or error):
+            ignore_signals()
+        return _explained(cause or error, debug)
     return 0
 
 
-def _say(console: Console, message: str, hint: str) -> None:
-    line = printable(" ".join(f"{message} {hint}".split()))
+def _explained(error: BaseException, debug: bool) -> int:
+    """Say in one line what ended the command; return its exit code."""
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        _say(error.format_message(), "See `mdh --help`.")
+        return 2
+    if is_interrupt(error) or isinstance(error, click.Abort):
+        _say("interrupted.", "Finished work is kept: run the same command to continue.")
+        return getattr(error, "exit_code", 130)
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        error = disk_failure(error, default_store_folder())
+    if isinstance(error, MdhError):
+        _say(error.message, error.hint)
+        return error.exit_code
+    text = f"{type(error).__name__}: {error}".strip(": ")
+    if isinstance(error, SystemExit):
+        text = f"code that is not ours called sys.exit({error.code!r})"
+    if culprit := plugin_of(error, load_registry()):
+        text = f"{culprit}: {text}"
+    _say(f"{text}.", "Run with --debug for the traceback.")
+    return 4
+
+
+def _say(message: str, hint: str) -> None:
+    line = printable(redacted(" ".join(f"{message} {hint}".split())))
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"[bold red]mdh: error:[/] {escape(line)}")
 
 
@@ -140,6 +156,5 @@ def _say(console: Console, message: str, hint: str) -> None:
 def _add_plugin_commands() -> tuple[Broken, ...]:
     """Let plugins add commands, once a process; return what is broken, for `mdh plugins`."""
     from modeldiff_harness.cli.plugin_commands import add_plugin_commands
-    from modeldiff_harness.plugins import load_registry
 
     return add_plugin_commands(cli, load_registry())

@@ -13,6 +13,7 @@ from modeldiff_harness.cli.options import split_list
 from modeldiff_harness.cli.printing import print_report
 from modeldiff_harness.cli.progress import console_progress
 from modeldiff_harness.cli.typed import SEED
+from modeldiff_harness.disk import writable_folder
 from modeldiff_harness.errors import UsageError
 
 __all__ = ["compare", "compare_options", "request_of"]
@@ -125,16 +126,20 @@ def compare(
     (details). The report has the schema of `mdh evaluate`; every delta is candidate − baseline.
     """
     from modeldiff_harness.pipeline import compare as comparing
-    from modeldiff_harness.plugins import load_registry
+    from modeldiff_harness.plugins import load_registry, others_code
 
     registry = load_registry()
     sections = registry.sections()
-    found = comparing.compare(
-        request_of(baseline, candidate, given),
-        command=shlex.join(["mdh", *sys.argv[1:]]),
-        registry=registry,
-        progress=console_progress(),
-    )
+    request = request_of(baseline, candidate, given)
+    if output_path is not None:
+        writable_folder(output_path, "--output_path")
+    with others_code():
+        found = comparing.compare(
+            request,
+            command=shlex.join(["mdh", *sys.argv[1:]]),
+            registry=registry,
+            progress=console_progress(),
+        )
     if output_path is not None:
         comparing.write_comparison(found, output_path, sections)
     print_report(found.report, sections, output_format, output_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from modeldiff_harness.cli.printing import print_table
+from modeldiff_harness.cli.redaction import redacted
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.store import default_store_folder
 
@@ -18,7 +19,8 @@ def doctor(offline: bool) -> None:
     from modeldiff_harness.models.doctor import diagnose
 
     rows = diagnose(default_store_folder(), offline=offline)
-    print_table("", ("check", "status", "detail"), [(r.check, r.status, r.detail) for r in rows])
+    shown = [(row.check, row.status, redacted(row.detail)) for row in rows]
+    print_table("", ("check", "status", "detail"), shown)
     wrong = [row.check for row in rows if row.status == "error"]
     if wrong:
         raise RunError(f"not in order: {', '.join(wrong)}.", hint="See the table above.")

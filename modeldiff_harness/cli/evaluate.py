@@ -35,19 +35,22 @@ def evaluate(
     Run the same command again to continue after an interruption; a finished run repeats in seconds.
     """
     from modeldiff_harness import pipeline
-    from modeldiff_harness.plugins import load_registry
+    from modeldiff_harness.plugins import load_registry, others_code
 
     config, as_passed = build_config(given)
     registry = load_registry()
-    session = pipeline.open_session(
-        config,
-        as_passed=as_passed,
-        store_folder=store,
-        progress=console_progress(),
-        registry=registry,
-    )
-    if plan:
-        print_plan(session.plan())
+    with others_code():
+        session = pipeline.open_session(
+            config,
+            as_passed=as_passed,
+            store_folder=store,
+            progress=console_progress(),
+            registry=registry,
+        )
+        planned = session.plan() if plan else None
+        finished = None if plan else session.run(output_path=output_path)
+    if planned is not None:
+        print_plan(planned)
+    if finished is None:
         return
-    finished = session.run(output_path=output_path)
     print_report(finished.report, registry.sections(), output_format, finished.folder)

@@ -83,9 +83,11 @@ def flips(
 
 def _results(first: str, candidate: Path | None, given: dict[str, Any]) -> BenchmarkResults:
     from modeldiff_harness.pipeline import compare as comparing
+    from modeldiff_harness.plugins import others_code
 
     if candidate is not None:
-        return comparing.compare(request_of(Path(first), candidate, given)).results
+        with others_code():
+            return comparing.compare(request_of(Path(first), candidate, given)).results
     for name, flag in flags_given(click.get_current_context()).items():
         if name in given:
             raise UsageError(

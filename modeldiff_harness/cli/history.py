@@ -9,8 +9,9 @@ import click
 
 from modeldiff_harness.cli.options import split_list
 from modeldiff_harness.cli.typed import OUTPUT_FILE
+from modeldiff_harness.disk import write_output
 from modeldiff_harness.errors import UsageError, did_you_mean
-from modeldiff_harness.store import default_data_folder, write_atomically
+from modeldiff_harness.store import default_data_folder
 
 if TYPE_CHECKING:
     from modeldiff_harness.history.records import History
@@ -74,7 +75,7 @@ def history(
     if output is None:
         click.echo(text, nl=False)
     else:
-        write_atomically(output, text)
+        write_output(output, text)
         click.echo(str(output))
 
 

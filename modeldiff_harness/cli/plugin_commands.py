@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from modeldiff_harness.plugins import Broken, Registry
+from modeldiff_harness.errors import is_interrupt
+from modeldiff_harness.plugins import Broken, Registry, others_code
 
 __all__ = ["add_plugin_commands"]
 
@@ -22,11 +23,12 @@ def add_plugin_commands(cli: click.Group, registry: Registry) -> tuple[Broken, .
     for impl in registry.manager.hook.mdh_commands.get_hookimpls():
         before = {group: dict(group.commands) for group in _groups(cli)}
         try:
-            impl.function(cli=cli)
+            with others_code():
+                impl.function(cli=cli)
             fault = _fault(before)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # sys.exit, too, would end every command
+            if is_interrupt(error):
+                raise
             fault = f"{type(error).__name__}: {error}"
         if fault:
             for group, commands in before.items():

@@ -68,6 +68,8 @@ def rank(files: tuple[Path, ...], store: Path | None, **given: Any) -> None:
 
     Without FILE: the stage of a run that is called `rank`, with the options of `evaluate`.
     """
+    from modeldiff_harness.plugins import others_code
+
     flags = flags_given(click.get_current_context())
     for name, flag in flags.items():
         if files and name in _OF_A_RUN:
@@ -82,7 +84,9 @@ def rank(files: tuple[Path, ...], store: Path | None, **given: Any) -> None:
             )
     if files:
         own = {name: value for name, value in given.items() if name not in _OF_A_RUN}
-        _show(_ranked(files, own), own)
+        with others_code():
+            found = _ranked(files, own)
+        _show(found, own)
     else:
         from modeldiff_harness.cli.stages import run_stage
 
@@ -139,15 +143,7 @@ def _read(files: Sequence[Path], own: Mapping[str, Any], registry: Registry) -> 
         raise UsageError(
             "--format_args needs the importer it is for.", hint="Name it with --format_in."
         )
-    importers = {
-        found.component.name: registry.choose(
-            "battle_importer",
-            found.component.name,
-            config if found.component.name == wanted else None,
-        )
-        for found in registry.all("battle_importer")
-    }
-    return import_files(files, {name: choice.build() for name, choice in importers.items()}, wanted)
+    return import_files(files, registry.usable("battle_importer", wanted, config), wanted)
 
 
 def _only(battles: Battles, categories: Sequence[str]) -> Battles:
@@ -198,7 +194,7 @@ def _show(deltas: PreferenceDeltas, own: Mapping[str, Any]) -> None:
     if own["output"] is None:
         click.echo(text, nl=False)
     else:
-        from modeldiff_harness.store import write_atomically
+        from modeldiff_harness.disk import write_output
 
-        write_atomically(own["output"], text)
+        write_output(own["output"], text)
         click.echo(str(own["output"]))

@@ -8,8 +8,8 @@ import click
 
 from modeldiff_harness.cli.printing import print_report
 from modeldiff_harness.cli.typed import OUTPUT_FILE
+from modeldiff_harness.disk import write_output
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.store import write_atomically
 
 __all__ = ["report"]
 
@@ -44,7 +44,7 @@ def report(run: str, output_format: str, output: Path | None) -> None:
     installed = load_registry().sections()
     sections = with_verdict(verdict, installed) if verdict else installed
     if output_format == "html" and output is not None:
-        write_atomically(output, render_html(found, sections))
+        write_output(output, render_html(found, sections))
         click.echo(str(output))
         return
     print_report(found, sections, output_format, folder)

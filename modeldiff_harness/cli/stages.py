@@ -37,12 +37,15 @@ def stage_commands() -> list[click.Command]:
 def run_stage(verb: str, store: Path | None, given: dict[str, Any]) -> None:
     """Run the pipeline up to `verb` and say where its objects lie."""
     from modeldiff_harness import pipeline
+    from modeldiff_harness.plugins import others_code
 
     config, as_passed = build_config(given)
-    session = pipeline.open_session(
-        config, as_passed=as_passed, store_folder=store, progress=console_progress()
-    )
-    print_stages(session.run_until(verb))
+    with others_code():
+        session = pipeline.open_session(
+            config, as_passed=as_passed, store_folder=store, progress=console_progress()
+        )
+        stages = session.run_until(verb)
+    print_stages(stages)
 
 
 def _stage_command(verb: str, summary: str) -> click.Command:

@@ -25,12 +25,15 @@ def build_corpus(
     context: int,
     max_tokens: int,
     splits: Mapping[str, float],
+    others: Sequence[Any] = (),
+    other_digests: Sequence[str] = (),
 ) -> TokenisedCorpus:
     """Return the corpus of a run, tokenised once for all models.
 
     `shipped_answers` are files of answers to `prompts`, `generated_answers` were made by this
-    run: a diff finds little of what a model does in words that are not its own.  Raises UsageError
-    as `tokenise` and the readers of documents.
+    run: a diff finds little of what a model does in words that are not its own.  `others` are the
+    tokenizers with `other_digests`, asked whether they read every document alike.  Raises
+    UsageError as `tokenise` and the readers of documents.
     """
     asked = read_prompts(prompts)
     generated = (
@@ -46,4 +49,5 @@ def build_corpus(
         context=context,
         max_tokens=max_tokens,
         fractions=splits or None,
+        others=dict(zip(other_digests, others, strict=True)),
     )

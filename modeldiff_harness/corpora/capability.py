@@ -5,12 +5,13 @@ Without the models' own words a diff finds nothing of what they do when they spe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import Document, Message
 from modeldiff_harness.corpora.documents import read_jsonl, read_records
+from modeldiff_harness.corpora.whole_text import refuse_broken_text
 from modeldiff_harness.errors import UsageError
 
 __all__ = ["DATA", "answer_documents", "capability_corpus", "read_answers", "read_prompts"]
@@ -48,7 +49,7 @@ def capability_corpus(
 def read_prompts(path: Path) -> dict[str, dict[str, Any]]:
     """Return the prompts of a JSONL file by prompt_id: capability, language, prompt …"""
     prompts: dict[str, dict[str, Any]] = {}
-    for where, record in read_records(path):
+    for where, record in _whole_records(path):
         if not isinstance(record.get("prompt_id"), str) or not isinstance(
             record.get("prompt"), str
         ):
@@ -68,10 +69,18 @@ def read_answers(files: Sequence[Path], prompts: Mapping[str, Mapping[str, Any]]
         (
             (where, record.get("author"), record.get("prompt_id"), record.get("answer"), path.name)
             for path in files
-            for where, record in read_records(path)
+            for where, record in _whole_records(path)
         ),
         prompts,
     )
+
+
+def _whole_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for where, record in read_records(path):
+        for key, given in record.items():
+            if isinstance(given, str):
+                refuse_broken_text(given, f"{where}, {key}")
+        yield where, record
 
 
 def answer_documents(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import Document, Message
+from modeldiff_harness.corpora.whole_text import refuse_broken_text
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
 
 __all__ = [
@@ -178,6 +179,7 @@ def document_from_record(record: Mapping[str, Any], where: str) -> Document:
             if not isinstance(record[key], (str, int)):
                 raise UsageError(f"{where}: {key} is not text.")
             tags[key] = str(record[key])
+            refuse_broken_text(tags[key], f"{where}, {key}")
     if "author" not in tags:
         tags["author"] = "web" if text is not None else "own"
     if "doc_id" not in tags:
@@ -201,6 +203,7 @@ def _content(record: Mapping[str, Any], where: str) -> tuple[tuple[Message, ...]
     if text is not None:
         if not isinstance(text, str) or not text.strip():
             raise UsageError(f"{where}: text is empty or not a string.")
+        refuse_broken_text(text, where)
         return (), text
     if not isinstance(chat, (list, tuple)) or not chat:
         raise UsageError(f"{where}: messages is not a list with at least one turn.")
@@ -218,6 +221,7 @@ def _message(turn: Any, where: str) -> Message:
         )
     if not isinstance(content, str) or not content.strip():
         raise UsageError(f"{where}: a {role} turn is empty or not text.")
+    refuse_broken_text(content, where)
     return Message(_CHAT_ROLES[role], content)
 
 

@@ -30,6 +30,7 @@ class _Encoded:
     tokens_T: NDArray[np.int32]
     roles_T: NDArray[np.uint8]
     keep_T: NDArray[np.bool_]
+    also_read_by: frozenset[str]
 
 
 def tokenise(
@@ -42,6 +43,7 @@ def tokenise(
     max_tokens: int | None = None,
     fractions: Mapping[str, float] | None = None,
     drop_template: bool = False,
+    others: Mapping[str, Any] | None = None,
 ) -> TokenisedCorpus:
     """Return the tokens of `documents`, in doc_id order, with roles, splits and what to keep.
 
@@ -52,6 +54,9 @@ def tokenise(
 
     `max_tokens` caps the tokens that are run: whole prompts are taken, with all their answers,
     in digest order and at the same rate from every capability and split, never the first N.
+
+    `others` are tokenizers of other models by their digests; those that give every document the
+    same ids, within the context, are named in the corpus.
 
     Raises UsageError for an empty corpus, a chat without a template, a template that refuses or
     rewrites a chat, and a tokenizer that cannot say where its tokens come from.
@@ -65,7 +70,7 @@ def tokenise(
         if one.doc_id == other.doc_id:
             raise UsageError(f"two documents of the corpus have doc_id {one.doc_id!r}.")
     splits_N = assign_splits(ordered, fractions)
-    encoded = _encode(ordered, tokenizer, chat_template, drop_template)
+    encoded = _encode(ordered, tokenizer, chat_template, drop_template, context, others or {})
     lengths = [min(len(e.tokens_T), context) for e in encoded]
     chosen = _thin(ordered, splits_N, lengths, max_tokens)
     parts = [encoded[n] for n in chosen]
@@ -85,11 +90,17 @@ def tokenise(
         ),
         context=context,
         n_truncated=sum(len(p.tokens_T) > context for p in parts),
+        also_read_by=tuple(sorted(frozenset.intersection(*(p.also_read_by for p in parts)))),
     )
 
 
 def _encode(
-    documents: Sequence[Document], tokenizer: Any, template: str | None, drop_template: bool
+    documents: Sequence[Document],
+    tokenizer: Any,
+    template: str | None,
+    drop_template: bool,
+    context: int,
+    others: Mapping[str, Any],
 ) -> list[_Encoded]:
     if not getattr(tokenizer, "is_fast", False):
         raise UsageError(
@@ -100,7 +111,8 @@ def _encode(
     skeletons: dict[tuple[str, ...], list[str] | None] = {}
     for document in documents:
         if document.text is not None:
-            ids = tokenizer(document.text, return_special_tokens_mask=True)
+            text = document.text
+            ids = tokenizer(text, return_special_tokens_mask=True)
             special_T = np.array(ids["special_tokens_mask"], dtype=bool)
             roles_T = np.where(special_T, _TEMPLATE, _WEB).astype(np.uint8)
             keep_T = ~special_T
@@ -119,7 +131,14 @@ def _encode(
                 keep_T &= roles_T != _TEMPLATE
         if len(keep_T):
             keep_T[0] = False
-        encoded.append(_Encoded(tokens_T, roles_T, keep_T))
+        expected = tokens_T[:context].tolist()
+        alike = frozenset(
+            digest
+            for digest, other in others.items()
+            if other(text, add_special_tokens=document.text is not None)["input_ids"][:context]
+            == expected
+        )
+        encoded.append(_Encoded(tokens_T, roles_T, keep_T, alike))
     return encoded
 
 

@@ -6,7 +6,9 @@ loading.py     ModelRef → weights on a device; one base, several adapters
 identity.py    content digests, without loading weights
 templates.py   the one chat template of a run
 blocks.py      the residual stream after a block
+weights.py     are they the ones that the files hold?
 preflight.py   can these models be compared?
+probe.py       what they do with a few sentences
 generate.py    greedy answers, resumable
 doctor.py      what this machine can do
 """

@@ -12,7 +12,15 @@ from typing import Any
 from modeldiff_harness.digests import file_digest
 from modeldiff_harness.errors import RunError
 
-__all__ = ["DigestCache", "digest_adapter", "digest_file", "digest_tokenizer", "digest_weights"]
+__all__ = [
+    "DigestCache",
+    "digest_adapter",
+    "digest_file",
+    "digest_special_tokens",
+    "digest_tokenizer",
+    "digest_weights",
+    "entry_name",
+]
 
 # What only says where or with what a checkpoint was written.
 _CONFIG_NOISE = {"_name_or_path", "transformers_version", "torch_dtype", "dtype"}
@@ -32,18 +40,23 @@ class DigestCache:
         """Return the remembered text for (`what`, state of `files`), or compute and keep it."""
         if self._folder is None:
             return compute()
-        state = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-        name = hashlib.sha256(json.dumps([what, state]).encode()).hexdigest()
-        entry = self._folder / f"{name}.json"
+        entry = self._folder / f"{entry_name(what, files)}.json"
         try:
             return str(json.loads(entry.read_text("utf-8"))["computed"])
         except (OSError, ValueError, KeyError, TypeError):
             computed = compute()
         self._folder.mkdir(parents=True, exist_ok=True)
         beside = entry.with_suffix(f".{os.getpid()}.tmp")
-        beside.write_text(json.dumps({"what": what, "computed": computed}), encoding="utf-8")
+        kept = {"what": what, "files": [str(p.resolve()) for p in files], "computed": computed}
+        beside.write_text(json.dumps(kept), encoding="utf-8")
         beside.replace(entry)
         return computed
+
+
+def entry_name(what: str, files: Sequence[Path]) -> str:
+    """Return the name of an entry: what was computed, from which state of which files."""
+    state = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(json.dumps([what, state]).encode()).hexdigest()
 
 
 def digest_file(path: Path, cache: DigestCache) -> str:
@@ -81,19 +94,43 @@ def digest_adapter(folder: Path, cache: DigestCache) -> str:
 
 
 def digest_tokenizer(tokenizer: Any) -> str:
-    """Return the digest of what decides token ids: vocabulary, merges, normalising, special ids.
+    """Return the digest of what decides the ids of a text: vocabulary, merges, normalising, BOS.
 
-    Padding, truncation and the chat template are left out: they are choices of the caller.
+    Padding, truncation and the chat template are left out: they are choices of the caller.  So is
+    what `digest_special_tokens` covers.
     """
+    state = _state(tokenizer)
+    state.pop("decoder", None)
+    for token in state.get("added_tokens", ()):
+        token.pop("special", None)
+    return _digest([state, bool(getattr(tokenizer, "split_special_tokens", False))])
+
+
+def digest_special_tokens(tokenizer: Any) -> str:
+    """Return the digest of what no text's ids depend on: which token ends an answer, decoding.
+
+    A base model and its chat version often differ in this alone.
+    """
+    names = ("bos_token", "eos_token", "unk_token", "sep_token", "cls_token", "mask_token")
+    state = _state(tokenizer)
+    hidden = [t["id"] for t in state.get("added_tokens", ()) if t.get("special")]
+    named = {name: str(getattr(tokenizer, name, None)) for name in names}
+    return _digest([named, hidden, state.get("decoder")])
+
+
+def _state(tokenizer: Any) -> dict[str, Any]:
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        state = json.loads(backend.to_str())
-        for key in ("padding", "truncation"):
-            state.pop(key, None)
-    else:
-        state = {"class": type(tokenizer).__name__, "vocab": tokenizer.get_vocab()}
-    special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id")}
-    return _digest([state, special])
+    if backend is None:  # written in Python: its settings are taken to decide ids
+        special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id")}
+        return {
+            "class": type(tokenizer).__name__,
+            "vocab": tokenizer.get_vocab(),
+            "special": special,
+        }
+    state: dict[str, Any] = json.loads(backend.to_str())
+    for key in ("padding", "truncation"):
+        state.pop(key, None)
+    return state
 
 
 def _quiet_json(path: Path, noise: set[str]) -> dict[str, Any]:

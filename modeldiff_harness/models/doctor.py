@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.metadata
 import os
 import platform
@@ -96,7 +97,7 @@ def _hub(offline: bool, timeout_s: float) -> Diagnosis:
             return Diagnosis("hub", "ok", "reachable")
     except urllib.error.HTTPError:
         return Diagnosis("hub", "ok", "reachable")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return Diagnosis(
             "hub",
             "warning",

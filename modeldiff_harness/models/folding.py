@@ -6,6 +6,7 @@ An unfolded adapter costs two thin products a layer, which on a CPU is a fifth o
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -46,17 +47,21 @@ class Folding:
     def fold(self, adapter: str, scale: float) -> None:
         """Add the active adapter's ΔW, whose factors are scaled by `scale`, to the weights.
 
-        Raises what peft raises for an adapter that
-        cannot be folded; the base is whole then.
+        Raises what peft raises for an adapter that cannot be folded, and NotImplementedError for
+        one over a tied weight: what is added for the head would change the embedding too.  The
+        base is whole then.
         """
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         self.unfold()
+        uses = Counter(p for _, p in self._model.named_parameters(remove_duplicate=False))
         try:
             for layer in self._model.modules():
                 if isinstance(layer, BaseTunerLayer) and adapter in layer._get_available_adapters():
                     self._layers.append(layer)
                     for parameter in layer.get_base_layer().parameters(recurse=False):
+                        if uses[parameter] > 1:
+                            raise NotImplementedError("the weight is tied")
                         if parameter not in self._own:
                             self._own[parameter] = parameter.detach().clone()
                     layer.merge(adapter_names=[adapter])
@@ -70,6 +75,7 @@ class Folding:
         with torch.no_grad():
             for layer in self._layers:
                 for parameter in layer.get_base_layer().parameters(recurse=False):
-                    parameter.copy_(self._own[parameter])
+                    if parameter in self._own:  # else the layer was refused before it was touched
+                        parameter.copy_(self._own[parameter])
                 layer.merged_adapters.clear()
         self._layers, self._folded = [], None

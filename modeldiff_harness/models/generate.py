@@ -15,8 +15,9 @@ import torch
 
 from modeldiff_harness.artifacts import Answer, Answers, PreferencePrompt
 from modeldiff_harness.contracts import Runtime
-from modeldiff_harness.errors import UsageError
+from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.models.caches import fresh_cache
+from modeldiff_harness.models.identity import n_positions, room_for_prompts
 
 __all__ = ["generate_answers"]
 
@@ -46,7 +47,11 @@ def generate_answers(
     Every finished batch is kept in `runtime.workdir`.  The checkpoint's sampling defaults are not
     used, only its end tokens: both models decode alike.
 
-    Raises UsageError for no prompts, repeated prompt ids, and a template that refuses a user turn.
+    A prompt that leaves no room for its answer within the model's positions loses its beginning,
+    as in lm-eval, and is counted in `n_cut`.
+
+    Raises UsageError for no prompts, repeated prompt ids, a template that refuses a user turn, and
+    a `max_new_tokens` that leaves no room for any prompt; RunError for logits that are NaN.
     """
     if not prompts:
         raise UsageError("there are no prompts to answer.")
@@ -55,6 +60,14 @@ def generate_answers(
     texts = [_rendered(tokenizer, p.prompt, chat_template, system_instruction) for p in prompts]
     special = not (chat_template or tokenizer.chat_template)
     ids = [tokenizer(text, add_special_tokens=special)["input_ids"] for text in texts]
+    room = room_for_prompts(name, n_positions(model.config), max_new_tokens)
+    n_cut = 0 if room is None else sum(len(row) > room for row in ids)
+    if n_cut:
+        ids = [row[-room:] for row in ids]
+        runtime.progress.log(
+            f"{name}: {n_cut} of {len(prompts)} prompts leave no room for {max_new_tokens} tokens "
+            f"within its positions; their beginnings were cut"
+        )
     order = sorted(range(len(prompts)), key=lambda n: (-len(ids[n]), prompts[n].prompt_id))
     path = runtime.workdir / _PARTIAL
     done, seconds = _finished(path, {p.prompt_id for p in prompts}, name)
@@ -78,7 +91,8 @@ def generate_answers(
             task.advance(sum(a.prompt_id not in done for a in answers))
             done |= {a.prompt_id: a for a in answers}
     path.unlink(missing_ok=True)
-    return Answers(name, max_new_tokens, tuple(done[p.prompt_id] for p in prompts), seconds)
+    written = tuple(done[p.prompt_id] for p in prompts)
+    return Answers(name, max_new_tokens, written, seconds, n_cut)
 
 
 def _rendered(
@@ -161,7 +175,11 @@ def _greedy(
         limited = copy.copy(config)
         limited.max_new_tokens = stretch
         out_BT = model.generate(
-            input_ids=ids_BT, attention_mask=mask_BT, generation_config=limited, **kept
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            generation_config=limited,
+            logits_processor=[_numbers_only],
+            **kept,
         )
         new = out_BT[:, ids_BT.shape[1] :]
         left -= stretch
@@ -177,6 +195,15 @@ def _greedy(
             if len(going) < len(rows):
                 cache.batch_select_indices(chosen)
     return written
+
+
+def _numbers_only(_ids_BT: torch.Tensor, logits_BV: torch.Tensor) -> torch.Tensor:
+    """Pass logits on; the largest of NaNs would be token 0, and the answer invented."""
+    if torch.isnan(logits_BV).any():
+        raise RunError(
+            "the model's logits are not numbers.", hint="Try --dtype float32 or bfloat16."
+        )
+    return logits_BV
 
 
 def _append(path: Path, answers: Iterable[Answer], seconds: float) -> None:

@@ -13,6 +13,7 @@ from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.models.digests import (
     DigestCache,
     digest_adapter,
+    digest_special_tokens,
     digest_tokenizer,
     digest_weights,
 )
@@ -23,9 +24,11 @@ __all__ = [
     "DTYPES",
     "identify",
     "load_tokenizer",
+    "n_positions",
     "own_chat_template",
     "remembered_size",
     "resolve_dtype",
+    "room_for_prompts",
 ]
 
 
@@ -126,7 +129,7 @@ def _facts(
     def compute() -> str:
         return json.dumps(_read_facts(located, offline, trust_remote_code), sort_keys=True)
 
-    return dict(json.loads(_remembered(located, cache, "facts with template", compute)))
+    return dict(json.loads(_remembered(located, cache, "facts with positions", compute)))
 
 
 def _remembered(
@@ -162,8 +165,32 @@ def _read_facts(located: LocatedModel, offline: bool, trust_remote_code: bool) -
         "width": int(text.hidden_size),
         "vocab_size": int(text.vocab_size),
         "tokenizer_digest": digest_tokenizer(tokenizer),
+        "special_tokens_digest": digest_special_tokens(tokenizer),
+        "n_positions": n_positions(config),
         "chat_template": template_of(tokenizer),
     }
+
+
+def n_positions(config: Any) -> int | None:
+    """Return the most tokens a model of `config` (transformers) can read; None: not limited."""
+    found = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(found) if isinstance(found, int) and found > 0 else None
+
+
+def room_for_prompts(name: str, positions: int | None, max_new_tokens: int) -> int | None:
+    """Return how long a prompt can be beside its answer in a model of `positions`; None: any.
+
+    Raises UsageError when nothing is left.
+    """
+    if positions is None:
+        return None
+    if positions <= max_new_tokens:
+        raise UsageError(
+            f"{name} reads at most {positions:,} tokens, and answers of {max_new_tokens:,} leave "
+            "no room for a prompt.",
+            hint=f"Allow fewer than {positions:,} new tokens.",
+        )
+    return positions - max_new_tokens
 
 
 def load_tokenizer(

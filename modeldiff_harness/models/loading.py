@@ -21,6 +21,12 @@ from modeldiff_harness.models.identity import DTYPES, identify, load_tokenizer, 
 from modeldiff_harness.models.locate import LocatedModel, hub_errors, locate, locate_adapter
 from modeldiff_harness.models.templates import ChatTemplate
 from modeldiff_harness.models.truncate import drop_after
+from modeldiff_harness.models.weights import (
+    adapter_faults,
+    refuse_loading_faults,
+    refuse_not_finite,
+    refuse_whole_numbers,
+)
 
 __all__ = ["ModelPool", "load_model"]
 
@@ -247,12 +253,19 @@ class ModelPool:
                 config = AutoConfig.from_pretrained(located.load_from, **given)
                 if getattr(config.get_text_config(), "attn_logit_softcapping", None):
                     given["attn_implementation"] = "eager"  # sdpa ignores the soft cap
-                model: nn.Module = AutoModelForCausalLM.from_pretrained(
+                model: nn.Module
+                model, info = AutoModelForCausalLM.from_pretrained(
                     located.load_from,
                     dtype=_DTYPES[self.dtype],
                     use_safetensors=True,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # they are refused below, by name
                     **given,
                 )
+            refuse_loading_faults(located.source, info)
+            if located.commit is None and getattr(config, "quantization_config", None) is None:
+                refuse_whole_numbers(located.source, Path(located.load_from))
+            refuse_not_finite(located.source, model)
             model = model.to(self.device).eval().requires_grad_(False)
         except torch.OutOfMemoryError:
             raise RunError(
@@ -283,7 +296,7 @@ class ModelPool:
             ) as error:
                 self._open.pop(self._base_key(ref.name), None)  # its layers may be half replaced
                 raise UsageError(
-                    f"the adapter of {ref.name!r} does not fit its base: {first_line(error)}",
+                    f"the adapter of {ref.name!r} does not fit its base: {_said(error)}.",
                     hint="Check that it was trained on this base.",
                 ) from error
         adapter = base.adapters[folder]
@@ -305,19 +318,30 @@ class ModelPool:
     def _put_over(self, base: _OpenBase, folder: Path) -> None:
         from peft import PeftConfig, PeftModel
 
-        if getattr(PeftConfig.from_pretrained(str(folder)), "is_prompt_learning", False):
+        config = PeftConfig.from_pretrained(str(folder))
+        if getattr(config, "is_prompt_learning", False):
             raise ValueError("prompt tuning has no weights to put over a base")
+        config.inference_mode = True
         name = f"adapter{len(base.adapters)}"
-        given: dict[str, Any] = {"autocast_adapter_dtype": False, "use_safetensors": True}
-        if base.peft is None:
-            base.peft = PeftModel.from_pretrained(
-                base.model, str(folder), adapter_name=name, **given
+        if base.peft is None:  # from_pretrained would keep to itself what it could not load
+            base.peft = PeftModel(
+                base.model, config, adapter_name=name, autocast_adapter_dtype=False
             )
-        else:
-            base.peft.load_adapter(str(folder), adapter_name=name, **given)
+        loaded = base.peft.load_adapter(
+            str(folder), adapter_name=name, autocast_adapter_dtype=False, use_safetensors=True
+        )
+        file = folder / "adapter_model.safetensors"
+        if faults := adapter_faults(base.peft, name, file, loaded):
+            raise ValueError(faults)
         base.model.to(self.device, _DTYPES[self.dtype]).eval().requires_grad_(False)
         base.adapters[folder] = name
         base.remember_scaling(name)
+
+
+def _said(error: Exception) -> str:
+    """Return the line of an exception that names a tensor, else its first."""
+    lines = (line.strip(" .\t") for line in str(error).splitlines())
+    return next((line for line in lines if line.startswith("size mismatch")), first_line(error))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from modeldiff_harness.artifacts import ModelRef
 from modeldiff_harness.errors import RunError, UsageError, first_line
+from modeldiff_harness.models.converted import is_whole, write_content
 from modeldiff_harness.models.digests import DigestCache, digest_file
 from modeldiff_harness.models.gguf_reading import fast_gguf_reading
 from modeldiff_harness.models.packaged import locate_packaged
@@ -160,20 +161,24 @@ def _located_gguf(path: Path, ref: ModelRef, source: str, cache_dir: Path) -> Lo
 def convert_gguf(file: Path, target: Path) -> None:
     """Write a GGUF checkpoint as bfloat16 safetensors with tokenizer and template, once.
 
-    Dequantised on the CPU (about 10 s for 135 M parameters).  Written beside and renamed under a
+    Dequantised on the CPU (about 10 s for 135 M parameters).  A folder whose files are not those
+    that were written, by their digests, is converted anew.  Written beside and renamed under a
     lock: `target` is absent or complete, and two processes do the work once.
 
     Raises UsageError when the `gguf` package is missing or the file cannot be read.
     """
-    if (target / "config.json").is_file():
+    cache = DigestCache(target.parent.parent)
+    if is_whole(target, cache):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
-        if (target / "config.json").is_file():
+        if is_whole(target, cache):
             return
+        shutil.rmtree(target, ignore_errors=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
             _convert(file, beside)
+            write_content(beside)
             for written in beside.iterdir():
                 with written.open("rb") as stream:
                     os.fsync(stream.fileno())
@@ -187,14 +192,18 @@ def _convert(file: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    from modeldiff_harness.models.weights import refuse_loading_faults
+
     try:
         with fast_gguf_reading():
             tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-            model: Any = AutoModelForCausalLM.from_pretrained(
+            model: Any
+            model, info = AutoModelForCausalLM.from_pretrained(
                 file.parent,
                 gguf_file=file.name,
                 quantization_config=GgufConfig(dequantize=True),
                 dtype=torch.float32,
+                output_loading_info=True,
             )
     except ImportError:
         raise UsageError(
@@ -203,5 +212,6 @@ def _convert(file: Path, folder: Path) -> None:
         ) from None
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         raise UsageError(f"{file.name} cannot be read as GGUF: {first_line(error)}") from None
+    refuse_loading_faults(file.name, info)
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

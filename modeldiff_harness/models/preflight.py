@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from modeldiff_harness.artifacts import Comparability, ComparabilityCheck
-from modeldiff_harness.models.blocks import capture, parse_site
+from modeldiff_harness.errors import UsageError, first_line
+from modeldiff_harness.models.blocks import parse_site
 from modeldiff_harness.models.loading import ModelPool
+from modeldiff_harness.models.locate import locate_adapter
+from modeldiff_harness.models.probe import LEAST_DIFFERENCE_ENERGY, PROBES, Status, answered, probe
 from modeldiff_harness.models.templates import ChatTemplate
+from modeldiff_harness.models.weights import stored_types
 
 __all__ = ["LEAST_DIFFERENCE_ENERGY", "preflight"]
 
-LEAST_DIFFERENCE_ENERGY = 1e-6
-"""Relative difference energy ‖x^c − x^b‖²/‖x^b‖² at or below which models are identical there."""
-
-_PROBES = (
-    "The harbour was quiet that morning, and only two boats had come in before the rain.",
-    "Write a short list of three things to pack for a day in the mountains. 1. Water 2.",
-    "def area(radius): return 3.14159 * radius ** 2  # square metres",
-    "Pouvez-vous m'expliquer pourquoi le ciel est bleu ? Bien sûr : la lumière",
-    "I cannot help with that request, because it could hurt somebody. As an AI model, I",
-)
-
-_Status = Literal["ok", "warning", "latents_refused", "refused", "skipped"]
+_EXACT = {"float32": 24, "float16": 11, "bfloat16": 8}
+"""Bits of a number's significand, by type."""
 
 
 def preflight(
@@ -38,31 +29,35 @@ def preflight(
     *,
     template: ChatTemplate | None = None,
     template_named: bool = False,
+    context: int | None = None,
     allow_identical: bool = False,
 ) -> Comparability:
     """Return what speaks against comparing the models, running each on a few sentences.
 
-    `template` is the run's chat template; `template_named` says the caller chose it.  With an empty
-    `sites` nothing is asked of the latent arm.  `allow_identical` lets a model be compared with
-    itself, which tests the plumbing only.
+    `template` is the run's chat template; `template_named` says the caller chose it.  `context` is
+    the length in tokens at which documents are cut; None and an empty `sites` ask nothing of the
+    latent arm.  `allow_identical` lets a model be compared with itself, which tests the plumbing
+    only.
 
-    Raises UsageError for a site that comparable models do not have, and what opening them raises.
+    Raises UsageError for a site that comparable models do not have and for a template that
+    refuses a user turn, and what opening them raises:
+    weights that the files do not hold or that are not finite end the run there.
     """
     names = tuple(dict.fromkeys(n for n in (baseline, candidate, base) if n is not None))
     checks = [
         _same_model(pool, baseline, candidate, allow_identical),
         _tokenizers(pool, names),
         _template(pool, baseline, candidate, template, template_named),
-        _double_bos(pool, baseline, template),
-        ComparabilityCheck("dtype", "ok", f"all models run in {pool.dtype}"),
+        _double_bos(pool, names[:2], template),
+        _context(pool, names, context),
+        _dtypes(pool, names),
         _widths(pool, names),
     ]
     refused = {c.check for c in checks if c.status == "latents_refused"}
     shared_sites = () if refused & {"tokenizer", "width"} else tuple(sites)
     for site in shared_sites:
         parse_site(site, pool.identity(baseline).n_blocks, baseline)
-    if shared_sites or any(pool.ref(name).adapter is not None for name in names):
-        checks += _probe(pool, names, shared_sites, allow_identical)
+    checks += probe(pool, names, shared_sites, allow_identical)
     return Comparability(tuple(checks))
 
 
@@ -70,35 +65,67 @@ def _same_model(
     pool: ModelPool, baseline: str, candidate: str, allow_identical: bool
 ) -> ComparabilityCheck:
     if pool.identity(baseline).digest() != pool.identity(candidate).digest():
-        return _check("identical_pair", "ok", "the two models differ")
+        return answered("identical_pair", "ok", "the two models differ")
     detail = f"{baseline} and {candidate} are one and the same model"
     if allow_identical:
-        return _check("identical_pair", "warning", f"{detail}: this tests the plumbing only")
-    return _check("identical_pair", "latents_refused", f"{detail}: there is nothing to diff")
+        return answered("identical_pair", "warning", f"{detail}: this tests the plumbing only")
+    return answered("identical_pair", "latents_refused", f"{detail}: there is nothing to diff")
 
 
 def _tokenizers(pool: ModelPool, names: Sequence[str]) -> ComparabilityCheck:
     first = names[0]
+    notes = []
     for name in names[1:]:
-        if pool.identity(name).tokenizer_digest == pool.identity(first).tokenizer_digest:
-            continue
-        one, other = pool.tokenizer(first), pool.tokenizer(name)
-        vocabularies_equal = one.get_vocab() == other.get_vocab()
-        ids_equal = all(one(t)["input_ids"] == other(t)["input_ids"] for t in _PROBES)
-        if not (vocabularies_equal and ids_equal):
-            return _check(
-                "tokenizer",
-                "latents_refused",
-                f"{first} and {name} have different tokenizers: the same token ids cannot be "
-                "given to both",
-            )
-        return _check(
-            "tokenizer",
-            "latents_refused",
-            f"{first} and {name} have the same vocabulary but different tokenizer settings: save "
-            "one tokenizer beside both checkpoints",
+        one, other = pool.identity(first), pool.identity(name)
+        if one.tokenizer_digest != other.tokenizer_digest:
+            if not _ids_agree(pool.tokenizer(first), pool.tokenizer(name)):
+                return answered(
+                    "tokenizer",
+                    "latents_refused",
+                    f"{first} and {name} have different tokenizers: the same token ids cannot be "
+                    "given to both",
+                )
+            notes.append(_grown(pool, first, name))
+        elif one.special_tokens_digest != other.special_tokens_digest:
+            notes.append(_other_ends(pool, first, name))
+    if notes:
+        return answered("tokenizer", "warning", "; ".join(notes))
+    return answered("tokenizer", "ok", "one tokenizer")
+
+
+def _ids_agree(one: Any, other: Any) -> bool:
+    """Say whether tokens that both know have one id in both, and the probes are read alike."""
+    ours, theirs = one.get_vocab(), other.get_vocab()
+    shared = ours.keys() & theirs.keys()
+    smaller = min(len(ours), len(theirs))
+    return (
+        len(shared) == smaller
+        and all(ours[token] == theirs[token] for token in shared)
+        and all(one(t)["input_ids"] == other(t)["input_ids"] for t in PROBES)
+    )
+
+
+def _grown(pool: ModelPool, one: str, other: str) -> str:
+    vocabularies = {name: pool.tokenizer(name).get_vocab().keys() for name in (one, other)}
+    larger = max(vocabularies, key=lambda name: len(vocabularies[name]))
+    smaller = other if larger == one else one
+    added = sorted(vocabularies[larger] - vocabularies[smaller])
+    if not added:
+        return (
+            f"{one} and {other} have one vocabulary and other tokenizer settings; documents that "
+            "both read alike can be compared, others end the latent arm"
         )
-    return _check("tokenizer", "ok", "one tokenizer")
+    shown = ", ".join(repr(token) for token in added[:3]) + (", …" if len(added) > 3 else "")
+    return (
+        f"{larger} has {len(added)} more tokens than {smaller} ({shown}); ids are equal where no "
+        "document uses them, and one that does ends the latent arm"
+    )
+
+
+def _other_ends(pool: ModelPool, one: str, other: str) -> str:
+    ends = [pool.tokenizer(name).eos_token for name in (one, other)]
+    ended = f" (answers end at {ends[0]!r} and {ends[1]!r})" if ends[0] != ends[1] else ""
+    return f"{one} and {other} give texts the same ids but name other special tokens{ended}"
 
 
 def _template(
@@ -110,121 +137,114 @@ def _template(
 ) -> ComparabilityCheck:
     digests = {pool.identity(name).chat_template_digest for name in (baseline, candidate)}
     if template is None:
-        status: _Status = "warning" if digests == {None} else "refused"
+        status: Status = "warning" if digests == {None} else "refused"
         detail = (
             "neither model has a chat template: chats cannot be rendered"
             if digests == {None}
             else f"{baseline} and {candidate} have different chat templates and none was named"
         )
-        return _check("chat_template", status, detail)
+        return answered("chat_template", status, detail)
     if digests == {template.digest}:
-        return _check("chat_template", "ok", "one chat template")
+        if len({_rendered(pool, name, template) for name in (baseline, candidate)}) > 1:
+            return answered(
+                "chat_template",
+                "warning",
+                "one chat template, but it writes each model's own special tokens",
+            )
+        return answered("chat_template", "ok", "one chat template")
     if template_named:
-        return _check(
+        return answered(
             "chat_template", "warning", f"the template of {template.origin} is used for all models"
         )
-    return _check(
+    return answered(
         "chat_template",
         "warning",
         f"only {template.origin} has a chat template; it is used for both models",
     )
 
 
-def _double_bos(
-    pool: ModelPool, baseline: str, template: ChatTemplate | None
-) -> ComparabilityCheck:
-    tokenizer = pool.tokenizer(baseline)
-    if template is None or tokenizer.bos_token_id is None:
-        return _check("double_bos", "skipped", "no chat template or no BOS token")
-    rendered = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "Hello"}], chat_template=template.text, tokenize=False
-    )
-    ids = tokenizer(rendered)["input_ids"][:2]
-    if ids == [tokenizer.bos_token_id] * 2:
-        return _check(
-            "double_bos",
-            "warning",
-            "template and tokenizer both write BOS: rendered chats are read without special tokens",
+def _rendered(pool: ModelPool, name: str, template: ChatTemplate) -> str:
+    import jinja2
+
+    turns = [{"role": "user", "content": "Hello"}]
+    tokenizer = pool.tokenizer(name)
+    try:
+        return str(
+            tokenizer.apply_chat_template(turns, chat_template=template.text, tokenize=False)
         )
-    return _check("double_bos", "ok", "chats start with at most one BOS")
+    except jinja2.TemplateError as error:
+        raise UsageError(
+            f"the chat template of {template.origin} refuses a user turn: {first_line(error)}."
+        ) from None
+
+
+def _double_bos(
+    pool: ModelPool, names: Sequence[str], template: ChatTemplate | None
+) -> ComparabilityCheck:
+    with_bos = [name for name in names if pool.tokenizer(name).bos_token_id is not None]
+    if template is None or not with_bos:
+        return answered("double_bos", "skipped", "no chat template or no BOS token")
+    for name in with_bos:
+        tokenizer = pool.tokenizer(name)
+        ids = tokenizer(_rendered(pool, name, template))["input_ids"][:2]
+        if ids == [tokenizer.bos_token_id] * 2:
+            return answered(
+                "double_bos",
+                "warning",
+                "template and tokenizer both write BOS: rendered chats are read without special "
+                "tokens",
+            )
+    return answered("double_bos", "ok", "chats start with at most one BOS")
+
+
+def _context(pool: ModelPool, names: Sequence[str], context: int | None) -> ComparabilityCheck:
+    limits = {name: pool.identity(name).n_positions for name in names}
+    known = {name: limit for name, limit in limits.items() if limit is not None}
+    if not known:
+        return answered("context", "ok", "no model states a longest context")
+    told = ", ".join(f"{name} {limit:,}" for name, limit in known.items())
+    if context is not None and context > min(known.values()):
+        return answered(
+            "context",
+            "latents_refused",
+            f"documents are cut at {context:,} tokens, beyond the positions of a model ({told}): "
+            f"set latents.context to {min(known.values())} or less",
+        )
+    if len(set(limits.values())) > 1:
+        return answered(
+            "context",
+            "warning",
+            f"the models read prompts of different lengths ({told} tokens): longer ones are cut "
+            "for one and not for the other",
+        )
+    return answered("context", "ok", f"at most {min(known.values()):,} tokens in every model")
+
+
+def _dtypes(pool: ModelPool, names: Sequence[str]) -> ComparabilityCheck:
+    """Look at adapters: over a rounded base they are usually stored in full precision."""
+    rounded = []
+    for name in names:
+        ref = pool.ref(name)
+        if ref.adapter is None:
+            continue
+        folder = locate_adapter(ref, offline=pool.offline)
+        types = stored_types(folder / "adapter_model.safetensors")
+        lost = [t for t in sorted(types) if _EXACT.get(t, 0) > _EXACT[pool.dtype]]
+        if lost:
+            rounded.append(f"the adapter of {name} is stored in {lost[0]}")
+    if rounded:
+        return answered(
+            "dtype",
+            "warning",
+            f"all models run in {pool.dtype}; {' and '.join(rounded)}: rounded like its base",
+        )
+    return answered("dtype", "ok", f"all models run in {pool.dtype}")
 
 
 def _widths(pool: ModelPool, names: Sequence[str]) -> ComparabilityCheck:
     shapes = {name: (pool.identity(name).width, pool.identity(name).n_blocks) for name in names}
     if len(set(shapes.values())) == 1:
         width, n_blocks = shapes[names[0]]
-        return _check("width", "ok", f"{n_blocks} blocks of width {width}")
+        return answered("width", "ok", f"{n_blocks} blocks of width {width}")
     told = ", ".join(f"{name} {blocks} × {width}" for name, (width, blocks) in shapes.items())
-    return _check("width", "latents_refused", f"residual streams differ in shape: {told}")
-
-
-def _probe(
-    pool: ModelPool, names: Sequence[str], sites: Sequence[str], allow_identical: bool
-) -> list[ComparabilityCheck]:
-    """Run every model once on the probe sentences; at most one base is in memory at a time."""
-    checks: list[ComparabilityCheck] = []
-    streams: dict[str, list[Tensor]] = {}
-    for name in names:
-        model, tokenizer = pool.activate(name)
-        rows = [torch.tensor(tokenizer(t)["input_ids"], device=pool.device)[None] for t in _PROBES]
-        blocks = [parse_site(site, pool.identity(name).n_blocks) for site in sites]
-        if blocks:
-            streams[name] = _streams(model, rows, blocks)
-        if pool.ref(name).adapter is not None:
-            with_adapter = _logits(model, rows)
-            with pool.without_adapter(name) as plain:
-                moved = _relative_energy(with_adapter, _logits(plain, rows))
-            checks.append(_adapter_check(name, moved))
-    pairs = [(names[0], names[1])] if len(names) > 1 else []
-    pairs += [(names[2], name) for name in names[:2]] if len(names) > 2 else []
-    for i, site in enumerate(sites):
-        for one, other in pairs:
-            energy = _relative_energy(streams[other][i], streams[one][i])
-            checks.append(_site_check(site, one, other, energy, allow_identical))
-    return checks
-
-
-def _adapter_check(name: str, moved: float) -> ComparabilityCheck:
-    if moved > 0:
-        return _check(
-            "adapter_applied", "ok", f"{name}: the adapter moves the logits by {moved:.2g} (energy)"
-        )
-    return _check(
-        "adapter_applied",
-        "refused",
-        f"the adapter of {name} changes nothing: its weights are zero or were not applied",
-    )
-
-
-def _site_check(
-    site: str, one: str, other: str, energy: float, allow_identical: bool
-) -> ComparabilityCheck:
-    name = f"differs_at_site[{site},{one},{other}]"
-    if energy > LEAST_DIFFERENCE_ENERGY:
-        return _check(name, "ok", f"{one} and {other} differ by {energy:.2%} of energy at {site}")
-    detail = f"{one} and {other} are identical at {site}"
-    if allow_identical:
-        return _check(name, "warning", detail)
-    return _check(
-        name,
-        "latents_refused",
-        f"{detail}: does the adapter touch only later blocks? Choose a later site",
-    )
-
-
-def _streams(model: Any, rows: Sequence[Tensor], blocks: Sequence[int]) -> list[Tensor]:
-    found = [capture(model, row, blocks) for row in rows]
-    return [torch.cat([f[block][0, 1:].double().cpu() for f in found]) for block in blocks]
-
-
-@torch.inference_mode()
-def _logits(model: Any, rows: Sequence[Tensor]) -> Tensor:
-    return torch.cat([model(row, use_cache=False).logits[0].double().cpu() for row in rows])
-
-
-def _relative_energy(x: Tensor, reference: Tensor) -> float:
-    return float((x - reference).square().sum() / reference.square().sum().clamp_min(1e-30))
-
-
-def _check(check: str, status: _Status, detail: str) -> ComparabilityCheck:
-    return ComparabilityCheck(check, status, detail)
+    return answered("width", "latents_refused", f"residual streams differ in shape: {told}")

@@ -146,10 +146,7 @@ class ModelRegistry:
 
 def load_model_registry(registry: Registry) -> ModelRegistry:
     """Return all aliases: packaged, of plugins, and of the user's `aliases.yaml`."""
-    aliases = {
-        found.component.name: registry.choose("model_aliases", found.component.name).build()
-        for found in registry.all("model_aliases")
-    }
+    aliases = registry.usable("model_aliases")
     given = os.environ.get("MDH_ALIASES")
     file = Path(given) if given else default_data_folder() / "aliases.yaml"
     return ModelRegistry(aliases, file if given or file.exists() else None)

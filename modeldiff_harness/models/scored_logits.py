@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modeldiff_harness.errors import RunError
 from modeldiff_harness.models.caches import fresh_cache
 
 __all__ = ["ScoredRow", "can_score", "scored_logits"]
@@ -47,7 +48,7 @@ def can_score(model: Any) -> bool:
 def scored_logits(model: Any, rows: Sequence[ScoredRow], *, share: bool = True) -> list[Tensor]:
     """Return the (n_scored, V) logits of each of `rows`, those of a padded pass up to rounding.
 
-    `share` False runs every row whole.
+    `share` False runs every row whole.  Raises RunError for logits that are NaN.
     """
     beginnings = {row.beginning: None for row in rows}
     n_tokens = _padded([row.tokens for row in rows])
@@ -55,8 +56,14 @@ def scored_logits(model: Any, rows: Sequence[ScoredRow], *, share: bool = True) 
     pays = share and n_split < _WORTH_SHARING * n_tokens
     cache = fresh_cache(model) if pays else None
     if cache is None or () in beginnings:
-        return _in_one_pass(model, rows)
-    return _after_beginnings(model, rows, list(beginnings), cache)
+        found = _in_one_pass(model, rows)
+    else:
+        found = _after_beginnings(model, rows, list(beginnings), cache)
+    if any(bool(torch.isnan(logits_TV).any()) for logits_TV in found):
+        raise RunError(
+            "the model's logits are not numbers.", hint="Try --dtype float32 or bfloat16."
+        )
+    return found
 
 
 def _padded(rows: Any) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modeldiff_harness.errors import UsageError
+from modeldiff_harness.errors import UsageError, first_line
 
 __all__ = ["ChatTemplate", "digest_template", "resolve_chat_template", "template_of"]
 
@@ -75,5 +75,10 @@ def _named(choice: str, templates: Mapping[str, str | None]) -> ChatTemplate:
             f"--chat_template {choice!r} is neither a file nor a model of the run.",
             hint=f"Models: {known}.",
         )
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--chat_template {path.name} cannot be read: {first_line(error)}."
+        ) from None
     return ChatTemplate(text, digest_template(text), path.name)

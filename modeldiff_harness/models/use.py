@@ -144,8 +144,10 @@ class TokenizerUse:
     def recipe(self) -> Any:
         """Return the digests of tokenizer and template."""
         template = self.models.chat_template
+        identity = self.models.identity(self.name, self.dtype)
         return {
-            "tokenizer": self.models.identity(self.name, self.dtype).tokenizer_digest,
+            "tokenizer": identity.tokenizer_digest,
+            "special_tokens": identity.special_tokens_digest,
             "chat_template": template.digest if template else None,
         }
 

@@ -28,7 +28,8 @@ from modeldiff_harness.artifacts import (
     load_artifact,
     save_artifact,
 )
-from modeldiff_harness.benchmarks.importers import AUTO, import_results, keep_tasks
+from modeldiff_harness.benchmarks.importers import AUTO, import_results, keep_tasks, require_results
+from modeldiff_harness.benchmarks.pairing.group_weights import group_weight_notes
 from modeldiff_harness.benchmarks.pairing.measured import pair_measured
 from modeldiff_harness.benchmarks.pairing.task import PairingOptions
 from modeldiff_harness.clock import timestamp
@@ -39,7 +40,7 @@ from modeldiff_harness.progress import Progress
 from modeldiff_harness.report.build.build import build_report
 from modeldiff_harness.report.build.inputs import NotMeasured, ReportInputs
 from modeldiff_harness.report.render.write import write_report
-from modeldiff_harness.store import Store, default_store_folder
+from modeldiff_harness.store import Store, default_store_folder, read_run
 
 __all__ = [
     "CompareRequest",
@@ -96,13 +97,11 @@ def compare(
     """
     began, started = time.monotonic(), timestamp()
     registry = registry or load_registry()
-    importers = {
-        name: registry.choose("result_importer", name).build()
-        for name in registry.names("result_importer")
-    }
+    importers = registry.usable("result_importer", request.format_in)
     read = partial(import_results, importers=importers, format=request.format_in)
-    both = request.baseline.exists() and request.candidate.exists()
-    if both and request.baseline.samefile(request.candidate):
+    for path in (request.baseline, request.candidate, *request.reruns):
+        require_results(path)
+    if request.baseline.samefile(request.candidate):
         raise UsageError(
             f"baseline and candidate are the same: {request.baseline}.",
             hint="Give the results of two models.",
@@ -180,6 +179,7 @@ def _pair(
     remarks = [
         f"{name}: {note}" for side, name in zip(sides, names, strict=True) for note in side.notes
     ]
+    remarks += group_weight_notes(results.rows, sides, names)
     return replace(
         results,
         notes=tuple(dict.fromkeys([*results.notes, *remarks])),
@@ -308,18 +308,17 @@ def results_of_run(folder: Path, store_folder: Path | None = None) -> BenchmarkR
     if (beside / "artifact.json").is_file():
         return load_artifact(BenchmarkResults, beside)
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        found = record["artifacts"].get("benchmarks")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = read_run(folder / "run.json").artifacts.get("benchmarks")
+    except RunError as error:
         raise UsageError(
-            f"{folder} holds no items of a finished run.",
+            f"{folder} holds no items of a finished run: {error.message}",
             hint="Name a run of `mdh runs`, a folder written by `mdh compare`, or two results.",
         ) from None
     if not found:
         raise UsageError(
             f"the run {folder.name} has no finished benchmarks.", hint="See `mdh runs`."
         )
-    place = Store(store_folder or default_store_folder()).folder(found["verb"], found["key"])
+    place = Store(store_folder or default_store_folder()).folder(found.verb, found.key)
     try:
         return load_artifact(BenchmarkResults, place)
     except MdhError as error:

@@ -146,6 +146,11 @@ class RunContext:
         """Return `names` in canonical order, so that roles cannot matter."""
         return self.models.canonical(names, self.harvest_dtype)
 
+    @cached_property
+    def reader(self) -> str:
+        """Name of the model of the pair whose tokenizer reads the corpus for all."""
+        return self.canonical(self.config.pair)[0]
+
     def pair_report(self) -> PairReport:
         """Return the identities of all models of the run."""
 

@@ -27,6 +27,7 @@ def preflight_stage(context: RunContext) -> Stage[Comparability]:
             "base": context.base,
             "sites": run_sites(context) if context.config.latents.enabled else (),
             "template_named": context.config.chat_template is not None,
+            "context": context.config.latents.context if context.config.latents.enabled else None,
         },
         tools={
             "pool": PoolUse(context.models, names, context.harvest_dtype),

@@ -13,6 +13,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -20,10 +21,11 @@ import psutil
 
 from modeldiff_harness.artifacts import Provenance, StageRecord
 from modeldiff_harness.clock import timestamp
+from modeldiff_harness.disk import disk_failure, write_atomically
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.pipeline.context import RunContext
 from modeldiff_harness.stages import Stage
-from modeldiff_harness.store import default_data_folder, digest_of, versions_of, write_atomically
+from modeldiff_harness.store import default_data_folder, digest_of, read_run, versions_of
 from modeldiff_harness.version import __version__
 
 __all__ = ["RunRecord"]
@@ -46,24 +48,27 @@ class RunRecord:
         self.stages = list(stages)
         self.verb = verb
         self._artifacts: dict[str, Stage[Any]] = {}
+        self._before: set[tuple[str, str]] = set()
         self._started, self._began = timestamp(), time.monotonic()
-        names = "--".join(re.sub(r"[^\w.-]+", "_", model) for model in self.config.pair)
+        # A path makes a long name: file systems take 255 bytes, the digest keeps runs apart.
+        short = [re.sub(r"[^\w.-]+", "_", model)[-60:] for model in self.config.pair]
+        names = "--".join(name.encode()[-90:].decode(errors="ignore") for name in short)
         parts = [names, digest_of(self.config.recipe())[:8], verb]
         self.folder = default_data_folder() / "runs" / "-".join(part for part in parts if part)
 
     def open(self) -> None:
         """Make the run's folder and say there that it is running, and over which stages.
 
-        Raises RunError for a folder that cannot be written.
+        What an earlier run of this name made stays named until this one is finished.  Raises
+        RunError for a folder that cannot be written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            with suppress(RunError):  # none yet, or not readable
+                self._before = read_run(self.folder / "run.json").named
+            self.write("running")
         except OSError as error:
-            raise RunError(
-                f"cannot write to {self.folder} ({error.strerror}).",
-                hint="Set MDH_DATA or MDH_STORE.",
-            ) from error
-        self.write("running")
+            raise disk_failure(error, self.folder) from error
 
     def found(self, artifacts: Mapping[str, Stage[Any]]) -> None:
         """Remember under which names other commands find computed stages."""
@@ -81,13 +86,18 @@ class RunRecord:
             "as_passed": self.as_passed,
             "config": self.config.recipe(),
             "stages": [asdict(record) for record in self._done(state)],
-            "graph": [{"verb": stage.verb, "key": stage.key} for stage in self.stages],
+            "graph": [{"verb": verb, "key": key} for verb, key in self._graph(state)],
             "artifacts": {
                 name: {"verb": stage.verb, "key": stage.key}
                 for name, stage in self._artifacts.items()
             },
         }
         write_atomically(self.folder / "run.json", json.dumps(record, indent=1, ensure_ascii=False))
+
+    def _graph(self, state: str) -> list[tuple[str, str]]:
+        own = [(stage.verb, stage.key) for stage in self.stages]
+        earlier = () if state == "finished" else sorted(self._before.difference(own))
+        return [*own, *earlier]
 
     def provenance(self) -> Provenance:
         """Return what the report says of its making: command, configuration, stages, machine."""

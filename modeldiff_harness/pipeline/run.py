@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,8 @@ from modeldiff_harness.artifacts import BenchmarkResults, Comparability, Report
 from modeldiff_harness.benchmarks.export import export_lm_eval
 from modeldiff_harness.config import RunConfig, checked_config, resolve_config
 from modeldiff_harness.contracts import ReportSection, Runtime
-from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.disk import writable_folder
+from modeldiff_harness.errors import UsageError
 from modeldiff_harness.events import TrainStepEvent
 from modeldiff_harness.gate.section import with_verdict
 from modeldiff_harness.gate.write import verdict_of
@@ -170,12 +171,13 @@ class Session:
         with self._recorded(record):
             for stage in wanted:
                 stage.value()
-        record.write("finished")
         return wanted
 
     def run(self, *, output_path: Path | None = None) -> Finished:
         """Run all arms and write the report; finished stages are taken from the store."""
         stages = self.stages()  # every name and file is looked at before the first stage runs
+        if output_path is not None:
+            writable_folder(output_path, "--output_path")
         record = RunRecord(self.context, self.as_passed, stages)
         for arm in self.arms:
             arm.check()
@@ -187,29 +189,34 @@ class Session:
             for arm in self.arms:
                 if not isinstance(found[arm.name], NotMeasured):
                     record.found(arm.artifacts())
-        report = build_report(
-            ReportInputs(
-                pair=self.context.pair_report(),
-                comparability=comparability,
-                provenance=record.provenance(),
-                **found,
+            report = build_report(
+                ReportInputs(
+                    pair=self.context.pair_report(),
+                    comparability=comparability,
+                    provenance=record.provenance(),
+                    **found,
+                )
             )
-        )
-        sections = self.context.registry.sections()
-        _write(report, record.folder, sections)
-        if output_path is not None:
-            _export(report, sections, output_path, found["benchmarks"])
-        record.write("finished")
+            sections = self.context.registry.sections()
+            _write(report, record.folder, sections)
+            if output_path is not None:
+                _export(report, sections, output_path, found["benchmarks"])
         return Finished(report, record.folder)
 
     @contextmanager
     def _recorded(self, record: RunRecord) -> Iterator[None]:
-        """Keep the record of work that ends or breaks off, and free the weights after it."""
+        """Keep the record of work that ends or breaks off, and free the weights after it.
+
+        The record names the whole graph from the start, so that no end of this process costs what
+        it made; only the word for its state may be lost with a full disk.
+        """
         record.open()
         try:
             yield
+            record.write("finished")
         except BaseException:
-            record.write("failed")
+            with suppress(OSError):
+                record.write("failed")
             raise
         finally:
             self.context.models.close()
@@ -223,10 +230,6 @@ def _findings(arm: Arm, comparability: Comparability) -> Any:
 def _export(
     report: Report, sections: Sequence[ReportSection], output_path: Path, benchmarks: Any
 ) -> None:
-    try:
-        output_path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot write to --output_path {output_path}: {error.strerror}.") from error
     _write(report, output_path, sections)
     if isinstance(benchmarks, BenchmarkResults):
         export_lm_eval(benchmarks, output_path / "lm_eval")

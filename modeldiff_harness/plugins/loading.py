@@ -12,17 +12,21 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import pluggy
 
 from modeldiff_harness import hookspecs
 from modeldiff_harness.contracts import API_VERSION, KINDS, Component
-from modeldiff_harness.errors import did_you_mean
+from modeldiff_harness.errors import did_you_mean, is_interrupt
+from modeldiff_harness.plugins.border import others_code, told_when_slow
 from modeldiff_harness.plugins.registry import Broken, Registered, Registry
 
 __all__ = ["load_registry"]
 
+_MOST_COMPONENTS = 1000
+"""A plugin that offers more never ends its list."""
 _HOOKS = tuple(name for name in dir(hookspecs) if name.startswith("mdh_"))
 
 
@@ -34,6 +38,9 @@ class _Origin:
     distribution: str
     version: str
     editable: bool
+
+    def __str__(self) -> str:
+        return f"{self.plugin} ({self.distribution})"
 
     def broken(self, error: str | BaseException) -> Broken:
         if isinstance(error, BaseException):
@@ -60,7 +67,13 @@ def load_registry(
 
     def add(origin: _Origin, plugin: Any) -> None:
         distributions[origin.plugin] = origin.distribution
-        if fault := _register(manager, plugin, origin.plugin):
+        try:
+            fault = _register(manager, plugin, origin.plugin)
+        except BaseException as error:  # a module's __getattr__ is code, too
+            if is_interrupt(error):
+                raise
+            fault = error
+        if fault:
             broken.append(origin.broken(fault))
             return
         for found in _offered(manager, origin):
@@ -72,10 +85,11 @@ def load_registry(
         name = entry.name if entry.name not in distributions else f"{entry.name}@{distribution}"
         origin = _Origin(name, distribution, version, _is_editable(entry))
         try:
-            plugin = entry.load()
-        except KeyboardInterrupt:
-            raise
+            with others_code(), told_when_slow(f"plugin {origin} has been importing"):
+                plugin = entry.load()
         except BaseException as error:  # a module may call sys.exit
+            if is_interrupt(error):
+                raise
             broken.append(origin.broken(error))
         else:
             add(origin, plugin)
@@ -122,13 +136,16 @@ def _offered(manager: pluggy.PluginManager, origin: _Origin) -> Iterator[Registe
         if impl.plugin is not plugin:
             continue
         try:
-            offered: Any = impl.function()
-            if isinstance(offered, str) or not isinstance(offered, Iterable):
-                raise TypeError(f"returned {offered!r}, not components")
-            components = list(offered)
-        except KeyboardInterrupt:
-            raise
+            with others_code(), told_when_slow(f"plugin {origin} has been listing components"):
+                offered: Any = impl.function()
+                if isinstance(offered, str) or not isinstance(offered, Iterable):
+                    raise TypeError(f"returned {offered!r}, not components")
+                components = list(islice(offered, _MOST_COMPONENTS + 1))
+            if len(components) > _MOST_COMPONENTS:
+                raise ValueError(f"offers more than {_MOST_COMPONENTS} components")
         except BaseException as error:
+            if is_interrupt(error):
+                raise
             yield origin.broken(f"mdh_components: {type(error).__name__}: {error}")
             continue
         for component in components:

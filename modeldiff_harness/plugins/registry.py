@@ -22,7 +22,9 @@ from modeldiff_harness.contracts import (
     StageEvent,
     TrainStepEvent,
 )
-from modeldiff_harness.errors import MdhError, RunError, UsageError, did_you_mean
+from modeldiff_harness.errors import MdhError, UsageError, did_you_mean, is_interrupt
+from modeldiff_harness.plugins.border import others_code
+from modeldiff_harness.plugins.products import accept, named_failures
 from modeldiff_harness.source import source_digest
 
 __all__ = ["OWN_DISTRIBUTION", "Broken", "ComponentChoice", "Registered", "Registry"]
@@ -78,24 +80,16 @@ class ComponentChoice:
     def build(self) -> Any:
         """Import the factory and call it with the resolved configuration.
 
-        Raises RunError when the factory cannot be imported or fails; what the harness's own errors
-        say of the configuration passes as it is.
+        Raises RunError when the factory cannot be imported, fails, or makes what is none of its
+        kind; what the harness's own errors say of the configuration passes as it is.
         """
         component = self.registered.component
-        what = f"{component.kind} {component.name!r} of {self.registered.distribution} cannot be"
-        try:
+        what = f"{component.kind} {component.name!r} of {self.registered.distribution}"
+        with named_failures(what, "cannot be imported"):
             factory = import_factory(component.factory)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a module may call sys.exit
-            raise RunError(f"{what} imported: {error}.", hint="See `mdh plugins`.") from error
-        try:
-            return factory(**self.config)
-        except MdhError:
-            raise
-        except Exception as error:
-            cause = f"{type(error).__name__}: {error}"
-            raise RunError(f"{what} made: {cause}.", hint="See `mdh plugins`.") from error
+        with named_failures(what, "cannot be made"):
+            product = factory(**self.config)
+        return accept(component.kind, product, what)
 
     def recipe(self) -> dict[str, Any]:
         """Return what enters a store key: provenance and resolved configuration."""
@@ -165,6 +159,25 @@ class Registry:
                 found.append((_Unbuilt.order, name, _Unbuilt(name, error)))
         return tuple(section for _, _, section in sorted(found, key=lambda f: f[:2]))
 
+    def usable(
+        self, kind: str, wanted: str = "", config: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Build every component of `kind`, or only the one that is `wanted`: name → product.
+
+        `config` is that of the one wanted.  One that was not asked for and cannot be built, or
+        shares its name with another, is left out with a warning that names its plugin.
+        """
+        names = self.names(kind)
+        if wanted in names:
+            return {wanted: self.choose(kind, wanted, config).build()}
+        built = {}
+        for name in names:
+            try:
+                built[name] = self.choose(kind, name).build()
+            except MdhError as error:
+                log.warning("left out: %s", error)
+        return built
+
     def choose(
         self, kind: str, name: str, config: Mapping[str, Any] | None = None
     ) -> ComponentChoice:
@@ -194,8 +207,11 @@ class Registry:
     def _observe(self, hook_name: str, event: Any) -> None:
         for impl in getattr(self.manager.hook, hook_name).get_hookimpls():
             try:
-                impl.function(event=event)
-            except Exception as error:
+                with others_code():
+                    impl.function(event=event)
+            except BaseException as error:  # sys.exit, too, would end the run
+                if is_interrupt(error):
+                    raise
                 tag = f"{impl.plugin_name}.{hook_name}"
                 if tag not in self._failed_observers:
                     self._failed_observers.add(tag)

@@ -12,6 +12,7 @@ from typing import Any
 from modeldiff_harness.artifacts import PreferencePrompt
 from modeldiff_harness.artifacts.codec import to_plain
 from modeldiff_harness.checks import from_spec
+from modeldiff_harness.corpora.whole_text import refuse_broken_text
 from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.taxonomy import load_taxonomy
 
@@ -117,6 +118,7 @@ def _prompt(record: Any) -> PreferencePrompt:
     for key in ("prompt_id", "prompt"):
         if not isinstance(record.get(key), str) or not record[key].strip():
             raise UsageError(f"{key} must be text that is not empty.")
+        refuse_broken_text(record[key], key)
     capability, language = record.get("capability"), record.get("language", "en")
     if capability is not None:
         if not isinstance(capability, str):

@@ -59,7 +59,7 @@ def items_of(values: Sequence[float], **fields: Any) -> list[ResultItem]:
 
 def _sha(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 # ── lm-eval ──────────────────────────────────────────────────────────────────────────────────

@@ -321,6 +321,43 @@ def test_one_model_of_an_output_folder_can_be_named(tmp_path: Path) -> None:
     assert (one.model, one.tasks[0].printed["extractive_match,none"]) == ("org/one", 0.5)
 
 
+@pytest.mark.parametrize(
+    ("general", "says"),
+    [
+        ({"model_name": "org/two"}, "several models: org/one, org/two"),
+        ({"model_name": "org/one", "model_config": {"revision": "step2"}},
+         "several models: org/one, org/one@step2"),
+    ],
+)  # fmt: skip
+def test_two_models_in_one_flat_folder_are_refused_by_what_their_runs_say(
+    general: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for task, stamp, said in (
+        ("a|0", "2025-01-01T00-00-00.0", {"model_name": "org/one"}),
+        ("b|0", "2025-01-02T00-00-00.0", general),
+    ):
+        place = write_lighteval(tmp_path / task, {task: items_of([1, 0])}, stamp=stamp,
+                                changes={"config_general": said})  # fmt: skip
+        for file in place.rglob("*_2025*"):
+            file.rename(flat / file.name)
+    with pytest.raises(UsageError, match=says):
+        read(flat)
+
+
+def test_a_direction_of_lighteval_is_true_or_false(tmp_path: Path) -> None:
+    metrics = [{"metric_name": "extractive_match", "higher_is_better": "false"}]
+    changes = {"config_tasks": {"a|0": {"metrics": metrics, "effective_num_docs": 2}}}
+    folder = write_lighteval(tmp_path, {"a|0": items_of([1, 0])}, changes=changes)
+    with pytest.raises(UsageError, match="higher_is_better of 'extractive_match' is 'false'"):
+        read(folder)
+    metrics[0]["higher_is_better"] = False
+    write_lighteval(tmp_path, {"a|0": items_of([1, 0])}, changes=changes)
+    (task,) = read(folder).tasks
+    assert (task.higher_is_better, task.n_items) == ({"extractive_match": False}, 2)
+
+
 def test_text_values_are_literals_and_never_run(tmp_path: Path) -> None:
     import pyarrow
     import pyarrow.parquet

@@ -216,6 +216,22 @@ def test_a_target_outside_the_choices_is_refused(
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("up", ["false", "true", 1])
+def test_a_direction_that_is_neither_true_nor_false_is_refused_before_the_model_runs(
+    up: object, find: Callable[[str], BenchTask], tmp_path: Path
+) -> None:
+    metric = {"metric": "acc", "aggregation": "mean", "higher_is_better": up}
+    task = dataclasses.replace(find("fixture_colour_choice"), overrides={"metric_list": [metric]})
+
+    def load() -> Any:
+        raise AssertionError("the model is not needed to see it")
+
+    with pytest.raises(UsageError, match=r"higher_is_better of 'acc' is .* neither true nor false"):
+        bench_task(
+            task, BenchModel("any", load=load), BenchSettings(), runtime=Runtime(workdir=tmp_path)
+        )
+
+
 def test_a_task_that_needs_the_hub_gives_one_line(
     find: Callable[[str], BenchTask], tiny_models: Pair, tmp_path: Path
 ) -> None:

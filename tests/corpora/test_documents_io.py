@@ -198,3 +198,32 @@ def test_capability_corpus_joins_the_models_answers(tmp_path: Path) -> None:
 def test_bad_answer_files_are_named_by_line(tmp_path: Path, rows: list[object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         capability_corpus([write(tmp_path / "a.jsonl", *rows)])
+
+
+BROKEN = {"half\ud83d a pair": "half a surrogate pair at character 5", "nu\0l": "a NUL character"}
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_what_no_tokenizer_can_take_is_refused_by_line(tmp_path: Path, text: str) -> None:
+    turns = [TURNS[0], {"role": "assistant", "content": text}]
+    for bad in ({"text": text}, {"messages": turns}, {"text": "fine", "doc_id": text}):
+        rows = [{"text": "good"}, bad]
+        file = tmp_path / "c.jsonl"
+        file.write_text("\n".join(json.dumps(row) for row in rows))
+        with pytest.raises(UsageError, match=f"line 2.*{BROKEN[text]}"):
+            read_jsonl(file)
+    answer = {"prompt_id": "corpus-refusal-001", "author": "m1", "answer": text}
+    with pytest.raises(UsageError, match=f"line 1, answer: {BROKEN[text]}"):
+        capability_corpus([write(tmp_path / "a.jsonl", json.dumps(answer))])
+
+
+def test_a_nul_in_plain_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "c.txt"
+    file.write_text("one\n\ntw\0o")
+    with pytest.raises(UsageError, match="block 2: a NUL character at character 3"):
+        read_text(file)
+
+
+def test_a_whole_pair_is_a_character(tmp_path: Path) -> None:
+    file = write(tmp_path / "c.jsonl", '{"text": "\\ud83d\\ude00"}')
+    assert read_jsonl(file)[0].text == "\U0001f600"

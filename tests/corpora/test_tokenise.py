@@ -156,3 +156,20 @@ def test_empty_and_doubled_corpora_are_refused(tokenizer: Any) -> None:
         run(tokenizer, Document("a", text="one"), Document("a", text="two"))
     with pytest.raises(UsageError, match="less than any one prompt"):
         run(tokenizer, chat("a", "dog", "fox"), max_tokens=3)
+
+
+def test_tokenizers_that_read_every_document_alike_are_named(tokenizer: Any) -> None:
+    import copy
+
+    ends, grown, other = (copy.deepcopy(tokenizer) for _ in range(3))
+    ends.eos_token = "<|start|>"
+    grown.add_tokens(["<think>"])
+    other.add_tokens(["fox"])
+    others = {"ends": ends, "grown": grown, "other": other}
+    documents = [Document("w", text="the quick brown fox"), chat("c", "Hi", "a book", author="m")]
+    assert run(tokenizer, *documents, others=others).also_read_by == ("ends", "grown")
+    thought = chat("t", "Hi", "<think> a book", author="m")
+    assert run(tokenizer, thought, others=others).also_read_by == ("ends", "other")
+    late = Document("l", text="the sea " * 20 + "<think>")
+    assert "grown" in run(tokenizer, late, others=others, context=10).also_read_by
+    assert run(tokenizer, *documents).also_read_by == ()

@@ -69,3 +69,34 @@ def test_only_small_bases_on_a_cpu_are_folded() -> None:
     assert not folds(torch.nn.Linear(4, 4, dtype=torch.bfloat16))
     with torch.device("meta"):
         assert not folds(torch.nn.Linear(4, 4))
+
+
+@pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
+def test_an_adapter_over_a_tied_weight_changes_the_one_and_not_the_other(
+    tmp_path: Path, target: str
+) -> None:
+    """Oracle: peft itself, beside the weights."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    base = make_tiny_model(tmp_path / "base")
+    config = LoraConfig(r=4, target_modules=[target, "q_proj"])
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(torch.randn(parameter.shape, generator=draw) * 0.3)
+    adapted.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    refs = {
+        "base": ModelRef("base", str(base)),
+        "tuned": ModelRef("tuned", str(base), adapter=str(tmp_path / "adapter")),
+    }
+    pool = ModelPool(refs, cache_dir=tmp_path)
+    ids = torch.arange(4, 12)[None]
+    with torch.inference_mode():
+        plain = pool.activate("base")[0](ids).logits.clone()
+        found = pool.activate("tuned")[0](ids).logits.clone()
+        torch.testing.assert_close(found, adapted.eval()(ids).logits)
+        assert (found - plain).abs().max() > 0.1
+        assert torch.equal(pool.activate("base")[0](ids).logits, plain)

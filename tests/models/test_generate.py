@@ -9,10 +9,11 @@ import torch
 
 from modeldiff_harness.artifacts import Answers, ModelRef, PreferencePrompt
 from modeldiff_harness.contracts import Runtime
-from modeldiff_harness.errors import UsageError
+from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.models import generate
 from modeldiff_harness.models.generate import generate_answers
 from modeldiff_harness.models.loading import ModelPool
+from modeldiff_harness.testing.tiny_models import make_tiny_model
 
 PROMPTS = [
     PreferencePrompt(f"p{n}", text)
@@ -102,3 +103,51 @@ def test_no_prompts_and_repeated_ids_are_refused(
             generate_answers(
                 *opened, prompts, name="t", max_new_tokens=2, runtime=Runtime(workdir=tmp_path)
             )
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_a_prompt_beyond_the_positions_loses_its_beginning_and_is_counted(
+    architecture: str, pool_of: Callable[..., ModelPool], tmp_path: Path
+) -> None:
+    """512 positions: gpt2 has no more, llama would go on without a word."""
+    folder = make_tiny_model(tmp_path / "m", architecture, chat_template=None)
+    model, tokenizer = pool_of(ModelRef("m", str(folder))).activate("m")
+    long = "the sea and the fox read a book " * 60
+    ids = tokenizer(long)["input_ids"]
+    assert len(ids) > 512
+    new: list[int] = []
+    while len(new) < 12:
+        with torch.inference_mode():
+            token = int(model(torch.tensor([ids[-500:] + new])).logits[0, -1].argmax())
+        if token == tokenizer.eos_token_id:
+            break
+        new.append(token)
+    found = generate_answers(
+        model,
+        tokenizer,
+        [PreferencePrompt("long", long), PreferencePrompt("short", "the fox")],
+        name="m",
+        max_new_tokens=12,
+        runtime=Runtime(workdir=tmp_path),
+    )
+    assert found.n_cut == 1
+    assert found.answers[0].text == tokenizer.decode(new, skip_special_tokens=True)
+
+
+def test_answers_that_leave_no_room_for_a_prompt_are_refused(
+    opened: tuple[torch.nn.Module, object], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="reads at most 512 tokens, and answers of 512 leave no"):
+        generate_answers(
+            *opened, PROMPTS, name="t", max_new_tokens=512, runtime=Runtime(workdir=tmp_path)
+        )
+
+
+def test_logits_that_are_no_numbers_are_no_answer(
+    opened: tuple[torch.nn.Module, object], tmp_path: Path
+) -> None:
+    model = opened[0]
+    with torch.no_grad():
+        model.model.norm.weight[0] = torch.nan  # type: ignore[union-attr,index]
+    with pytest.raises(RunError, match="logits are not numbers"):
+        answers(opened, tmp_path)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from modeldiff_harness.errors import RunError
 from modeldiff_harness.models.caches import fresh_cache
 from modeldiff_harness.models.scored_logits import ScoredRow, can_score, scored_logits
 from modeldiff_harness.testing.tiny_models import TINY_ARCHITECTURES, make_tiny_model
@@ -97,3 +98,19 @@ def test_rows_with_nothing_in_common_are_run_in_one_pass(named: tuple[str, Any])
 
 def test_a_forward_without_the_arguments_is_not_scored() -> None:
     assert not can_score(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_logits_that_are_no_numbers_are_no_score(named: tuple[str, Any], share: bool) -> None:
+    model = named[1]
+    weight = model.get_input_embeddings().weight
+    token = questions()[0].tokens[0]
+    kept = weight[token].detach().clone()
+    try:
+        with torch.no_grad():
+            weight[token] = torch.nan
+        with pytest.raises(RunError, match="logits are not numbers"):
+            scored_logits(model, questions(), share=share)
+    finally:
+        with torch.no_grad():
+            weight[token] = kept

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
+import time
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from modeldiff_harness import cli as command_line
 from modeldiff_harness.cli.plugin_commands import add_plugin_commands
 from modeldiff_harness.contracts import Component
-from modeldiff_harness.errors import UsageError
+from modeldiff_harness.errors import Interrupted, UsageError
 from modeldiff_harness.hookspecs import hookimpl
 from modeldiff_harness.plugins import Registry, load_registry
 
@@ -262,3 +264,44 @@ def test_light_commands_do_not_import_torch(arguments, tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_list_of_components_that_never_ends_is_a_row() -> None:
+    (row,) = load_registry({"theirs": offering(map(component, map(str, count())))}).broken
+    assert "more than 1000 components" in row.error
+
+
+def test_a_plugin_that_is_slow_is_named_while_it_is_at_it(installed, monkeypatch, capsys) -> None:
+    import modeldiff_harness.plugins.border as border
+
+    monkeypatch.setattr(border, "SLOW_SECONDS", 0.05)
+
+    @hookimpl
+    def mdh_components():
+        time.sleep(0.5)
+        return SOUND
+
+    installed("their-dist", SimpleNamespace(mdh_components=mdh_components))
+    load_registry()
+    assert (
+        "plugin theirs (their-dist) has been listing components for 0.05 s"
+        in capsys.readouterr().err
+    )
+
+
+def test_an_interrupt_that_no_signal_sent_is_a_row(installed, monkeypatch) -> None:
+    monkeypatch.setattr(Interrupted, "handled", True)
+    installed("their-dist", KeyboardInterrupt())
+    (row,) = load_registry().broken
+    assert "KeyboardInterrupt" in row.error
+
+
+def test_what_a_plugin_prints_when_it_is_asked_goes_to_standard_error(capsys) -> None:
+    @hookimpl
+    def mdh_components():
+        print("hello")
+        return SOUND
+
+    load_registry({"theirs": SimpleNamespace(mdh_components=mdh_components)})
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "hello\n")

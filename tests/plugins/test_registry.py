@@ -29,11 +29,26 @@ def plugin(*components: Component) -> SimpleNamespace:
     return SimpleNamespace(mdh_components=mdh_components)
 
 
+class Scorer:
+    """A latent scorer that counts nothing."""
+
+    splits = ("score",)
+
+    def __init__(self, **config) -> None:
+        self.config = config
+
+    def start(self, dictionary, corpus) -> None: ...
+    def update(self, context) -> None: ...
+    def merge(self, other) -> None: ...
+    def finish(self):
+        return ()
+
+
 def component(name: str = "mine", **changes) -> Component:
     values = {
         "kind": "latent_scorer",
         "name": name,
-        "factory": dict,
+        "factory": Scorer,
         "summary": "a test",
         "config": {"rate": 0.5, "label": None},
     }
@@ -43,7 +58,7 @@ def component(name: str = "mine", **changes) -> Component:
 def test_a_component_is_found_built_and_traced_to_its_plugin():
     registry = kernel.load_registry({"extra": plugin(component())})
     choice = registry.choose("latent_scorer", "mine", {"rate": 1})
-    assert choice.build() == {"rate": 1.0, "label": None}
+    assert choice.build().config == {"rate": 1.0, "label": None}
     assert choice.recipe()["distribution"] == "in-process"
     assert choice.recipe()["config"] == {"rate": 1.0, "label": None}
     assert "mine" in registry.names("latent_scorer")

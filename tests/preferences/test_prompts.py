@@ -120,3 +120,16 @@ def test_the_fingerprint_sees_every_field() -> None:
     digests = {prompts_fingerprint([prompt]) for prompt in (one, *others)}
     assert len(digests) == 6
     assert prompts_fingerprint([one, others[0]]) != prompts_fingerprint([others[0], one])
+
+
+@pytest.mark.parametrize("key", ["prompt_id", "prompt"])
+@pytest.mark.parametrize(
+    ("text", "says"), [("a\ud83d", "half a surrogate pair"), ("\0a", "a NUL character")]
+)
+def test_what_no_tokenizer_can_take_is_refused_with_its_line(
+    tmp_path: Path, key: str, text: str, says: str
+) -> None:
+    good = {"prompt_id": "a", "prompt": "One?"}
+    path = write(tmp_path / "p.jsonl", good, {"prompt_id": "b", "prompt": "Two?", key: text})
+    with pytest.raises(UsageError, match=f"line 2: {key}: {says}"):
+        load_prompts(path)

@@ -14,6 +14,7 @@ import numpy as np
 from lm_eval.evaluator import evaluate
 from lm_eval.utils import set_torch_seed
 
+from modeldiff_harness.benchmarks.directions import stated_directions
 from modeldiff_harness.benchmarks.lm_eval_adapter.model import open_model
 from modeldiff_harness.benchmarks.lm_eval_adapter.names import name_of_aggregation, register_plugins
 from modeldiff_harness.benchmarks.lm_eval_adapter.plain_values import plain, sample_row
@@ -59,6 +60,7 @@ def run_task(
     with quiet() as warnings, hub_switched_off(runtime.offline):
         built = build_task(task)
         _apply_settings(built, settings)
+        stated_directions(built.higher_is_better() or {}, task.name)
         _check_targets(task.name, built, settings.limit)
         lm = open_model(model, settings, runtime)
         title = f"bench {task.name} · {model.name}"

@@ -116,7 +116,7 @@ def _builtin_index(cache: Path) -> dict[str, IndexEntry]:
     path = cache / f"index-{_installation_digest()}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return {
-            name: IndexEntry(name, kind, _TASKS_FOLDER / file if file else None, tuple(members))
+            name: IndexEntry(name, kind, _below(file) if file else None, tuple(members))
             for name, (kind, file, members) in json.loads(path.read_text("utf-8")).items()
         }
     with quiet():
@@ -129,6 +129,14 @@ def _builtin_index(cache: Path) -> dict[str, IndexEntry]:
         cache.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(plain))
     return index
+
+
+def _below(file: str) -> Path:
+    """Return a file of lm-eval's; ValueError for a path that leads elsewhere: it would be run."""
+    path = _TASKS_FOLDER / file
+    if not path.resolve().is_relative_to(_TASKS_FOLDER.resolve()):
+        raise ValueError(f"{file} is not below lm-eval's tasks")
+    return path
 
 
 def _installation_digest() -> str:

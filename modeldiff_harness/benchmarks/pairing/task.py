@@ -35,6 +35,7 @@ from modeldiff_harness.benchmarks.pairing.metric_values import (
     take_values,
 )
 from modeldiff_harness.benchmarks.pairing.noise_floor import noise_floor
+from modeldiff_harness.benchmarks.pairing.prompts import prompts_of_other_content
 from modeldiff_harness.benchmarks.pairing.rows import direction_of, paired_row, printed_notes
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined
@@ -89,6 +90,7 @@ def pair_task(
     paired or the primary metric has no interval, and UsageError for an unknown `primary`.
     """
     _require_same_task(baseline, candidate, options.allow_unmatched)
+    _require_finished(baseline, candidate, options.allow_unmatched)
     task = baseline.task
     pairs = pair_samples(
         task,
@@ -178,6 +180,17 @@ def _require_same_task(
         )
 
 
+def _require_finished(
+    baseline: MeasuredTask, candidate: MeasuredTask, allow_unmatched: bool
+) -> None:
+    for whose, side in (("baseline", baseline), ("candidate", candidate)):
+        if side.unfinished and not allow_unmatched:
+            raise RunError(
+                f"task {side.task!r}: the {whose}'s run {side.unfinished}.",
+                hint="Run it to its end, or pass --allow_unmatched to compare what there is.",
+            )
+
+
 def _require_scored(
     task: str, pair: PairedSamples, values: MetricValues, options: PairingOptions
 ) -> None:
@@ -195,13 +208,26 @@ def _require_scored(
 def _pair_notes(
     baseline: MeasuredTask, candidate: MeasuredTask, pairs: Sequence[PairedSamples]
 ) -> list[str]:
-    task, notes = baseline.task, []
+    task = baseline.task
+    notes = [
+        f"{task}: the {whose}'s run {side.unfinished}"
+        for whose, side in (("baseline", baseline), ("candidate", candidate))
+        if side.unfinished
+    ]
     n_differ = max(pair.n_prompts_differ for pair in pairs)
     if n_differ:
         reason = ""
         if baseline.chat_template_digest != candidate.chat_template_digest:
             reason = " (the chat templates differ)"
         notes.append(f"{task}: {n_differ} prompts differ between the models{reason}")
+        other, n_compared = max(map(prompts_of_other_content, pairs), key=lambda one: len(one[0]))
+        if other:
+            shown = ", ".join(map(str, other[:5])) + (", …" if len(other) > 5 else "")
+            notes.append(
+                f"{task}: {len(other)} of {n_compared} prompts that differ ask something else,"
+                " which no chat template explains: other few-shot examples, or other documents from"
+                f" a request cache (items {shown})"
+            )
     worst = max(pairs, key=lambda pair: pair.n_unmatched)
     if worst.n_unmatched:
         shown = "; ".join(worst.named[:3])

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modeldiff_harness.cli.gate.inputs import now, policy_of, write_file
+from modeldiff_harness.cli.gate.inputs import now, policy_of
+from modeldiff_harness.cli.streams import print_workflow_command
+from modeldiff_harness.disk import write_output
 from modeldiff_harness.errors import GateFailed, Inconclusive, UsageError
 from modeldiff_harness.store import default_data_folder
 
@@ -112,7 +114,7 @@ def _write_for_ci(verdict: Verdict, junit: Path | None, step_summary: Path | Non
     from modeldiff_harness.gate.junit import render_junit
 
     if junit is not None:
-        write_file(junit, render_junit(verdict))
+        write_output(junit, render_junit(verdict))
     if step_summary is not None:
         try:
             with open(step_summary, "a", encoding="utf-8") as stream:
@@ -130,11 +132,11 @@ def _no_workflow_commands(inside_workflow: bool) -> Iterator[None]:
         yield
         return
     token = secrets.token_hex(16)
-    click.echo(f"::stop-commands::{token}")
+    print_workflow_command(f"::stop-commands::{token}")
     try:
         yield
     finally:
-        click.echo(f"::{token}::")
+        print_workflow_command(f"::{token}::")
 
 
 def _annotate(verdict: Verdict, *, errors: bool) -> None:
@@ -142,7 +144,7 @@ def _annotate(verdict: Verdict, *, errors: bool) -> None:
     from modeldiff_harness.gate.github import workflow_commands
 
     for line in workflow_commands(verdict):
-        click.echo(line, err=errors)
+        print_workflow_command(line, err=errors)
 
 
 def _print_verdict(verdict: Verdict, folder: Path, output_format: str) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from modeldiff_harness.cli.gate.inputs import now, write_file
+from modeldiff_harness.cli.gate.inputs import now
+from modeldiff_harness.disk import write_output
 from modeldiff_harness.errors import UsageError
 
 __all__ = ["init"]
@@ -38,7 +39,7 @@ def init(run: str, output: Path, force: bool) -> None:
         return
     if output.exists() and not force:
         raise UsageError(f"{output} is there already.", hint="Name another --output, or --force.")
-    write_file(output, text)
+    write_output(output, text)
     policy, sized = draft_policy(report, now())
     small = sum(c.margin_below_detectable for c in sized)
     optional = sum(not rule.required for rule in policy.criteria)

@@ -1,4 +1,4 @@
-"""What the commands of `mdh gate` share: the policy, the present time, a file that is written."""
+"""What the commands of `mdh gate` share: the policy and the present time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.store import write_atomically
 
 if TYPE_CHECKING:
     from modeldiff_harness.artifacts import Report
     from modeldiff_harness.gate.policy import Policy
 
-__all__ = ["now", "policy_of", "write_file"]
+__all__ = ["now", "policy_of"]
 
 
 def policy_of(report: Report, file: Path | None) -> Policy:
@@ -30,14 +29,6 @@ def policy_of(report: Report, file: Path | None) -> Policy:
             hint="Run `mdh evaluate` with --tasks.",
         )
     return policy
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write `text`; UsageError where it cannot be written."""
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}.") from error
 
 
 def now() -> datetime.datetime:

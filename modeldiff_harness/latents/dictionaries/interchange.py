@@ -13,7 +13,6 @@ is the space: `crosscoder_learning` files hold their normaliser or read raw acti
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from modeldiff_harness.latents.dictionaries.interchange_files import (
     read_tensors,
     weights_file,
 )
+from modeldiff_harness.latents.dictionaries.interchange_sites import site_named
 
 __all__ = ["LAYOUTS", "PublicCrosscoder", "raw_space", "read_public"]
 
@@ -151,7 +151,7 @@ def _crosscoder_learning(
         normalisers=_stored_normalisers(tensors, n_models, width, file),
         threshold=threshold,
         k=k,
-        site=_site_of_layer(config),
+        site=site_named(config, file),
     )
 
 
@@ -186,7 +186,7 @@ def _ckkissane(
         normalisers=normalisers,
         threshold=threshold,
         k=k,
-        site=_site_of_hook(config),
+        site=site_named(config, file),
     )
 
 
@@ -244,14 +244,19 @@ def _code_normalisation(tensors: Mapping[str, NDArray[Any]], config: Mapping[str
 def _stored_normalisers(
     tensors: Mapping[str, NDArray[Any]], n_models: int, width: int, file: Path
 ) -> tuple[Normaliser, ...]:
-    """Return (x − activation_mean)·activation_global_scale; raw where there is none (NaN)."""
+    """Return (x − activation_mean)·activation_global_scale; raw where there is none (NaN).
+
+    One scale may stand for all models, and a scale that is not stored is target_rms / √Σ std².
+    """
     mean = tensors.get("activation_mean")
     if mean is None or np.isnan(mean).any():
         return tuple(raw_space(width) for _ in range(n_models))
+    _expect(file, "activation_mean", mean, (n_models, width))
     scale = tensors.get("activation_global_scale")
     if scale is None:
-        raise UsageError(f"{file.name} has activation_mean but no activation_global_scale.")
-    _expect(file, "activation_mean", mean, (n_models, width))
+        scale = _computed_scale(tensors, n_models, width, file)
+    if scale.size == 1:
+        scale = np.repeat(scale.reshape(-1), n_models)
     _expect(file, "activation_global_scale", scale, (n_models,))
     if (scale <= 0).any():
         raise UsageError(f"{file.name} has an activation_global_scale that is not positive.")
@@ -261,23 +266,20 @@ def _stored_normalisers(
     )
 
 
-# ── sites ────────────────────────────────────────────────────────────────────────────────────
-
-
-def _site_of_hook(config: Mapping[str, Any]) -> str | None:
-    """Translate TransformerLens' hook names: the residual before block i is that after i − 1."""
-    match = re.fullmatch(r"blocks\.(\d+)\.hook_resid_(pre|post)", str(config.get("hook_point")))
-    if match is None:
-        return None
-    block = int(match[1]) - (match[2] == "pre")
-    return f"resid_post.{block}" if block >= 0 else None
-
-
-def _site_of_layer(config: Mapping[str, Any]) -> str | None:
-    """Return the site of a training folder's configuration, which counts blocks' outputs."""
-    trainer = config.get("trainer")
-    layer = trainer.get("layer") if isinstance(trainer, dict) else None
-    return f"resid_post.{layer}" if type(layer) is int and layer >= 0 else None
+def _computed_scale(
+    tensors: Mapping[str, NDArray[Any]], n_models: int, width: int, file: Path
+) -> NDArray[Any]:
+    """Return target_rms / √Σ_d std² a model, as the authors' code computes it when it trains."""
+    std, rms = tensors.get("activation_std"), tensors.get("target_rms")
+    if std is None or rms is None or rms.size != 1 or np.isnan(std).any():
+        raise UsageError(
+            f"{file.name} has activation_mean but no activation_global_scale, and lacks "
+            "activation_std or target_rms from which it follows."
+        )
+    _expect(file, "activation_std", std, (n_models, width))
+    with np.errstate(divide="ignore"):
+        scale = float(rms.reshape(())) / np.sqrt(np.square(std, dtype=np.float64).sum(axis=1))
+    return scale.astype(np.float32)
 
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────────

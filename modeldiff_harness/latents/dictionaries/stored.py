@@ -9,7 +9,7 @@ from typing import Any
 
 from modeldiff_harness.artifacts import TrainedDictionary, load_artifact
 from modeldiff_harness.errors import MdhError, UsageError
-from modeldiff_harness.store import Store, resolve_run_folder
+from modeldiff_harness.store import Store, read_run, resolve_run_folder
 
 __all__ = ["named_dictionaries", "stored_dictionaries"]
 
@@ -57,8 +57,7 @@ def named_dictionaries(name: str, store: Store, data: Path) -> list[TrainedDicti
             f"no dictionary, folder or run {name!r}.",
             hint="`mdh dictionaries list` and `mdh runs` list them.",
         ) from None
-    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    keys = [stage["key"] for stage in record["stages"] if stage["verb"] == "train"]
+    keys = [stage.key for stage in read_run(run / "run.json").stages if stage.verb == "train"]
     if not keys:
         raise UsageError(f"run {name!r} trained no dictionary.")
     return [store.load("train", key, TrainedDictionary) for key in keys]

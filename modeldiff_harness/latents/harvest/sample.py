@@ -70,4 +70,5 @@ def take_documents(corpus: TokenisedCorpus, documents: Sequence[int] | Ints) -> 
         chat_template_digest=corpus.chat_template_digest,
         context=corpus.context,
         n_truncated=0,
+        also_read_by=corpus.also_read_by,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modeldiff_harness.artifacts import Answers, PreferencePrompt
+from modeldiff_harness.models.identity import room_for_prompts
 from modeldiff_harness.pipeline.context import RunContext
 from modeldiff_harness.preferences.answering import answer_prompts
 from modeldiff_harness.stages import Content, Stage
@@ -19,7 +20,12 @@ def answer_stage(
     max_new_tokens: int,
     system_instruction: str | None = None,
 ) -> Stage[Answers]:
-    """Return the stage in which `model` answers `prompts` greedily."""
+    """Return the stage in which `model` answers `prompts` greedily.
+
+    Raises UsageError when answers of that length leave the model no room for a prompt.
+    """
+    positions = context.models.identity(model, context.dtype).n_positions
+    room_for_prompts(model, positions, max_new_tokens)
     return context.stage(
         "battle",
         answer_prompts,

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from modeldiff_harness.artifacts import Report
-from modeldiff_harness.contracts import RenderedSection, ReportSection
+from modeldiff_harness.contracts import (
+    ExampleGroup,
+    Figure,
+    RenderedSection,
+    ReportSection,
+    ReportTable,
+)
+from modeldiff_harness.errors import is_interrupt
+from modeldiff_harness.plugins import others_code
 
 __all__ = ["render_sections"]
 
@@ -27,10 +35,13 @@ def render_sections(
 
 def _rendered(section: ReportSection, report: Report) -> RenderedSection | None:
     try:
-        found = section.render(report)
+        with others_code():
+            found = section.render(report)
         if found is not None:
             _check(found)
-    except Exception as error:  # a plugin's code: its failure is a finding, not the report's
+    except BaseException as error:  # a plugin's code: its failure is a finding, not the report's
+        if is_interrupt(error):
+            raise
         name = str(getattr(section, "name", type(section).__name__))
         return RenderedSection(
             name, name, (f"This section failed: {type(error).__name__}: {error}.",)
@@ -42,7 +53,18 @@ def _check(found: object) -> None:
     """Raise for what no renderer could show, before any of them has begun."""
     if not isinstance(found, RenderedSection):
         raise TypeError(f"render gave {type(found).__name__}, not a RenderedSection")
+    if not all(isinstance(text, str) for text in (found.key, found.title)):
+        raise TypeError("key and title must be text")
+    for name in ("paragraphs", "commands", "reading"):
+        texts = getattr(found, name)
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"{name} must be a list of texts, not {texts!r:.80}")
+    for name, kind in (("tables", ReportTable), ("figures", Figure), ("examples", ExampleGroup)):
+        if not all(isinstance(part, kind) for part in getattr(found, name)):
+            raise TypeError(f"{name} holds something that is no {kind.__name__}")
     for table in found.tables:
+        if not all(isinstance(text, str) for text in (table.title, table.note, *table.columns)):
+            raise TypeError(f"table {table.title!r:.80} has names that are not text")
         if any(len(row) != len(table.columns) for row in table.rows):
             raise ValueError(f"table {table.title!r} has rows of another length than its columns")
         if table.tones and len(table.tones) != len(table.rows):

@@ -406,6 +406,96 @@ def test_the_learner_says_how_to_get_a_folder(tmp_path: Path) -> None:
         assert "mdh dictionaries import" in refused.value.hint
 
 
+# ── another hook ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("settings", "site"),
+    [
+        ({"hook_point": "blocks.14.hook_resid_post"}, "resid_post.14"),
+        ({"hook_point": "blocks.14.hook_resid_pre"}, "resid_post.13"),
+        ({"metadata": {"hook_name": "blocks.14.hook_resid_post"}}, "resid_post.14"),
+        ({"hookpoints": ["model.layers.7"]}, "resid_post.7"),
+        ({"trainer": {"layer": 13}}, "resid_post.13"),
+        ({"trainer": {"layer": 13, "submodule_name": "resid_post_layer_13"}}, "resid_post.13"),
+        ({"trainer": {"layer": 13, "submodule_name": "resid_pre_layer_13"}}, "resid_post.12"),
+        ({"trainer": {"layer": 13, "submodule_name": "resid_post"}}, "resid_post.13"),
+        ({"trainer": {"layer": 13, "submodule_name": "resid_pre"}}, "resid_post.12"),
+        ({"trainer": {"layer": 13, "submodule_name": None}}, "resid_post.13"),
+        ({"submodule_name": "layer_13_out"}, "resid_post.13"),
+        ({"submodule_name": "model.layers.13", "buffer": {"io": "in"}}, "resid_post.12"),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("layout", ["crosscoder_learning", "ckkissane"])
+def test_a_residual_site_is_translated(
+    tmp_path: Path, layout: str, settings: dict[str, Any], site: str | None
+) -> None:
+    assert _with_settings(tmp_path, layout, settings).site == site
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hook_point": "blocks.14.hook_mlp_out"},
+        {"hook_point": "blocks.14.hook_resid_mid"},
+        {"hook_point": "blocks.14.attn.hook_z"},
+        {"hook_point": "blocks.0.hook_resid_pre"},
+        {"hook_point": ["blocks.14.hook_resid_post", "blocks.14.hook_mlp_out"]},
+        {"hook_point": ["blocks.14.hook_resid_post", "blocks.9.hook_resid_post"]},
+        {"hook_name": "blocks.14.ln2.hook_normalized"},
+        {"metadata": {"hook_name": "blocks.14.hook_attn_out"}},
+        {"trainer": {"layer": 14, "submodule_name": "mlp_out_layer_14"}},
+        {"trainer": {"layer": 14, "submodule_name": "attention_layer14"}},
+        {"trainer": {"layer": 14}, "buffer": {"submodule": "model.layers.14.mlp"}},
+        {"trainer": {"layer": 14}, "buffer": {"io": "in"}},
+        {"hookpoints": ["layers.14.mlp.down_proj"]},
+        {"trainer": {"submodule_name": "resid_post"}},
+    ],
+)
+@pytest.mark.parametrize("layout", ["crosscoder_learning", "ckkissane"])
+def test_a_dictionary_of_another_hook_never_becomes_a_residual_one(
+    tmp_path: Path, layout: str, settings: dict[str, Any]
+) -> None:
+    """Its shapes fit, and --site would have made it one."""
+    with pytest.raises(UsageError, match=r"not the residual|names several hooks|does not") as told:
+        _with_settings(tmp_path, layout, settings)
+    assert "\n" not in str(told.value)
+
+
+def _with_settings(tmp_path: Path, layout: str, settings: dict[str, Any]) -> Any:
+    drawn = draw(normalised=False)
+    if layout == "ckkissane":
+        folder = write_ckkissane(tmp_path / "x", drawn)
+        (folder / "cfg.json").write_text(json.dumps(settings))
+    else:
+        folder = write_crosscoder_learning(tmp_path / "x", drawn)
+        (folder / "config.json").write_text(json.dumps(settings))
+    return read_public(folder)
+
+
+def test_a_scale_that_is_one_number_or_follows_is_used(tmp_path: Path) -> None:
+    drawn = draw(normalised=True)
+    one = replace(drawn, scale_M=torch.tensor([0.4, 0.4]))
+    stored = {"one": torch.tensor(0.4), "list": torch.tensor([0.4])}
+    for name, scale in stored.items():
+        folder = write_crosscoder_learning(
+            tmp_path / name, one, **{"activation_global_scale": scale}
+        )
+        assert [n.scale for n in read_public(folder).normalisers] == pytest.approx([2.5, 2.5])
+    # x is scaled to a root mean square of 3: 3 / √(24·0.5²) and 3 / √(24·2²)
+    std = torch.tensor([0.5, 2.0])[:, None].expand(2, WIDTH)
+    folder = write_crosscoder_learning(
+        tmp_path / "follows",
+        drawn,
+        activation_global_scale=None,
+        activation_std=std,
+        target_rms=torch.tensor(3.0),
+    )
+    found = [1 / n.scale for n in read_public(folder).normalisers]
+    assert found == pytest.approx([3 / (24 * 0.25) ** 0.5, 3 / (24 * 4.0) ** 0.5])
+
+
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────
 
 

@@ -15,7 +15,11 @@ from modeldiff_harness.latents.difference.energy import difference_energy
 from modeldiff_harness.latents.harvest.reading import CachedActivations, LiveActivations
 from modeldiff_harness.latents.profile import LabelledDictionary, profile
 from modeldiff_harness.pipeline.arms.latents.activations import Activations
-from modeldiff_harness.pipeline.arms.latents.corpus import corpus_stage, is_of_files
+from modeldiff_harness.pipeline.arms.latents.corpus import (
+    corpus_stage,
+    is_of_files,
+    read_shipped_answers,
+)
 from modeldiff_harness.pipeline.arms.latents.cost import cost_lines
 from modeldiff_harness.pipeline.arms.latents.dictionary import (
     DictionaryStages,
@@ -24,7 +28,7 @@ from modeldiff_harness.pipeline.arms.latents.dictionary import (
 )
 from modeldiff_harness.pipeline.arms.latents.findings import latent_findings
 from modeldiff_harness.pipeline.context import RunContext
-from modeldiff_harness.report.build.inputs import LatentFindings
+from modeldiff_harness.report.build.inputs import LatentFindings, NotMeasured
 from modeldiff_harness.stages import Gathered, Stage
 
 __all__ = ["LatentArm", "run_sites"]
@@ -43,6 +47,7 @@ class LatentArm:
                 f"unknown rule {config.rule!r}.", hint=did_you_mean(config.rule, rules)
             )
         self.context = context
+        self._refuse_beyond_positions()
         self.sites = run_sites(context)
         self.design = _design_name(context)
         self.corpus = corpus_stage(context)
@@ -74,9 +79,12 @@ class LatentArm:
             with self.corpus.tools["documents"].open(self.context.runner.runtime) as documents:
                 for _document in documents:
                     pass
+            read_shipped_answers(self.context)
 
-    def findings(self) -> LatentFindings:
-        """Compute the arm in the order of `ends`."""
+    def findings(self) -> LatentFindings | NotMeasured:
+        """Compute the arm in the order of `ends`, unless a model reads the corpus in other ids."""
+        if reason := self._read_otherwise():
+            return NotMeasured(reason)
         for stage in self.ends()[:-1]:
             stage.value()
         return latent_findings(
@@ -88,6 +96,33 @@ class LatentArm:
             energies=self.energies,
             controls=self.controls,
             activations=self.activations,
+        )
+
+    def _refuse_beyond_positions(self) -> None:
+        """A model answers beyond its positions without a word, or breaks off in the middle."""
+        length = self.context.config.latents.context
+        for name in self.context.refs:
+            positions = self.context.harvested_identity(name).n_positions
+            if positions is not None and length > positions:
+                raise UsageError(
+                    f"latents.context is {length:,}, but {name} reads at most {positions:,} "
+                    "tokens.",
+                    hint=f"Write --set latents.context={positions}, or less.",
+                )
+
+    def _read_otherwise(self) -> str | None:
+        """Return why the models cannot be given the same ids; the corpus is made for it."""
+        own = {n: self.context.harvested_identity(n).tokenizer_digest for n in self.context.refs}
+        if len(set(own.values())) == 1:
+            return None
+        corpus = self.corpus.value()
+        alike = {corpus.tokenizer_digest, *corpus.also_read_by}
+        others = [name for name, digest in own.items() if digest not in alike]
+        if not others:
+            return None
+        return (
+            f"{' and '.join(others)} and {self.context.reader} have different tokenizers and read "
+            "documents of the corpus in other ids: the same token ids cannot be given to both"
         )
 
     def plan_lines(self) -> list[str]:

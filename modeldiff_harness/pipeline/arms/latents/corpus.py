@@ -6,7 +6,7 @@ from pathlib import Path
 
 from modeldiff_harness.artifacts import Answers, PreferencePrompt, TokenisedCorpus
 from modeldiff_harness.corpora.build import build_corpus
-from modeldiff_harness.corpora.capability import DATA, read_prompts
+from modeldiff_harness.corpora.capability import DATA, read_answers, read_prompts
 from modeldiff_harness.corpora.described import DocumentsUse
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.models.packaged import locate_packaged
@@ -16,7 +16,7 @@ from modeldiff_harness.pipeline.context import RunContext
 from modeldiff_harness.plugins import ComponentChoice
 from modeldiff_harness.stages import InputFile, Stage
 
-__all__ = ["corpus_stage", "is_of_files"]
+__all__ = ["corpus_stage", "is_of_files", "read_shipped_answers"]
 
 _BY_SUFFIX = {".jsonl": "jsonl", ".gz": "jsonl", ".parquet": "parquet", ".txt": "text"}
 _PROMPTS = DATA / "corpus_prompts.jsonl"
@@ -29,7 +29,8 @@ def corpus_stage(context: RunContext) -> Stage[TokenisedCorpus]:
     models of the pair to the shipped prompts are added, shipped ones or generated ones.
     """
     config = context.config.latents
-    tokenizer = TokenizerUse(context.models, context.baseline, context.harvest_dtype)
+    tokenizer = TokenizerUse(context.models, context.reader, context.harvest_dtype)
+    others = _other_tokenizers(context)
     shipped, generated = _own_answers(context) if config.own_answers else ([], [])
     return context.stage(
         "harvest",
@@ -38,10 +39,11 @@ def corpus_stage(context: RunContext) -> Stage[TokenisedCorpus]:
         gives=TokenisedCorpus,
         inputs={"generated_answers": generated},
         settings={
-            "tokenizer_digest": context.harvested_identity(context.baseline).tokenizer_digest,
+            "tokenizer_digest": context.harvested_identity(context.reader).tokenizer_digest,
             "context": config.context,
             "max_tokens": config.max_tokens,
             "splits": config.splits,
+            **({"other_digests": tuple(others)} if others else {}),
         },
         tools={
             "documents": DocumentsUse(_corpus_choice(context)),
@@ -49,6 +51,7 @@ def corpus_stage(context: RunContext) -> Stage[TokenisedCorpus]:
             "prompts": InputFile(_PROMPTS),
             "tokenizer": tokenizer,
             "chat_template": TemplateTextUse(context.models),
+            **({"others": list(others.values())} if others else {}),
         },
         estimate=f"≤ {config.max_tokens:,} tokens",
     )
@@ -58,6 +61,23 @@ def is_of_files(context: RunContext) -> bool:
     """Say whether the documents lie in files that the user named."""
     corpus = context.config.latents.corpus
     return Path(corpus).suffix in _BY_SUFFIX or corpus in _BY_SUFFIX.values()
+
+
+def read_shipped_answers(context: RunContext) -> None:
+    """Read the files of answers that the corpus takes; UsageError for a broken row."""
+    if context.config.latents.own_answers:
+        read_answers(_own_answers(context)[0], read_prompts(_PROMPTS))
+
+
+def _other_tokenizers(context: RunContext) -> dict[str, TokenizerUse]:
+    """Return, by digest, the tokenizers of the run that are not the reader's."""
+    own = context.harvested_identity(context.reader).tokenizer_digest
+    found: dict[str, TokenizerUse] = {}
+    for name in context.refs:
+        digest = context.harvested_identity(name).tokenizer_digest
+        if digest != own:
+            found.setdefault(digest, TokenizerUse(context.models, name, context.harvest_dtype))
+    return dict(sorted(found.items()))
 
 
 def _corpus_choice(context: RunContext) -> ComponentChoice:

@@ -205,7 +205,7 @@ class StageMaker:
             settings={"n_decoys": self.config.n_decoys, "seed": replicate},
             tools={
                 "labeler": Built(self.labeler),
-                "decode": DecodeUse(context.models, context.baseline, context.harvest_dtype),
+                "decode": DecodeUse(context.models, context.reader, context.harvest_dtype),
             },
         )
 

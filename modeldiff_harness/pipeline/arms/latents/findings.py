@@ -38,7 +38,7 @@ def latent_findings(
         rule=context.config.latents.rule,
         design=design,
         corpus=corpus.value(),
-        decode=DecodeUse(context.models, context.baseline, context.harvest_dtype).decode,
+        decode=DecodeUse(context.models, context.reader, context.harvest_dtype).decode,
         members=members,
         profile=profile.value(),
         energies=tuple(stage.value() for stage in energies),
