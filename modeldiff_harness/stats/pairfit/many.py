@@ -26,7 +26,11 @@ from modeldiff_harness.stats.bradley_terry import (
 )
 from modeldiff_harness.stats.clusters import sum_within
 from modeldiff_harness.stats.estimates import Bools, Estimate, Floats, Ints, Undetermined
-from modeldiff_harness.stats.pairfit.diagnostics import feature_diagnostics, separation_flags
+from modeldiff_harness.stats.pairfit.diagnostics import (
+    LEAST_CLUSTERS,
+    feature_diagnostics,
+    separation_flags,
+)
 from modeldiff_harness.stats.pairfit.fit import (
     PairFit,
     StyleFeature,
@@ -257,7 +261,8 @@ def _controlled(
     if not rows.names:
         return None, ["style_control_not_available"]
     design = _design(problem)
-    if rows.n_clusters <= design.x_NP.shape[1] + graph.n_models:
+    least = LEAST_CLUSTERS if problem.options.style_coefficients is None else 0
+    if rows.n_clusters < max(least, design.x_NP.shape[1] + graph.n_models + 1):
         return None, ["too_few_clusters"]
     fit = fit_bradley_terry(
         rows.y_N, graph, design.x_NP, rows.weight_N, design.penalty_P, design.offset_N
