@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import yaml
 
-from modeldiff_harness.errors import UsageError, did_you_mean, first_line
+from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.gate.policy import (
     PARTS,
     RANGES,
@@ -23,12 +23,12 @@ from modeldiff_harness.gate.policy import (
     out_of_range,
 )
 from modeldiff_harness.taxonomy import load_taxonomy
+from modeldiff_harness.untrusted import Missing, read_text, yaml_scalar, yaml_tree
 
 __all__ = ["parse_policy", "read_policy"]
 
 T = TypeVar("T")
 
-_MOST_BYTES = 1_000_000
 _DEEPEST = 8
 _POLICY_KEYS = ("schema_version", "name", "owner", "confidence", "family_alpha", "criteria",
                 "checks", "waivers", "tasks", "models", "looks")  # fmt: skip
@@ -56,17 +56,11 @@ def read_policy(path: Path) -> Policy:
     repeated names, margins that are not positive.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise UsageError(f"the policy {path} is no file.", hint="Name a gate.yaml.")
-        if path.stat().st_size > _MOST_BYTES:
-            raise UsageError(f"the policy {path} is larger than a megabyte; that is no policy.")
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = read_text(path, "the policy")
+    except Missing:
         raise UsageError(
             f"there is no policy at {path}.", hint="`mdh gate init RUN` writes one."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the policy {path}: {error}.") from error
     return parse_policy(text, str(path))
 
 
@@ -224,21 +218,7 @@ class _Reader:
     # ── nodes and values ─────────────────────────────────────────────────────────────────
 
     def tree(self, text: str) -> yaml.Node:
-        try:
-            depth = 0
-            for event in yaml.parse(text, Loader=yaml.SafeLoader):
-                if isinstance(event, yaml.AliasEvent):
-                    self.fail(event, "anchors and aliases are not used in a policy")
-                depth += isinstance(event, yaml.CollectionStartEvent)
-                depth -= isinstance(event, yaml.CollectionEndEvent)
-                if depth > _DEEPEST:
-                    self.fail(event, "nested too deeply for a policy")
-            tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f", line {mark.line + 1}" if mark else ""
-            problem = getattr(error, "problem", None) or "not YAML"
-            raise UsageError(f"malformed policy {self.source}{where}: {problem}.") from error
+        tree = yaml_tree(text, f"the policy {self.source}", deepest=_DEEPEST, aliases=False)
         if tree is None or _is_null(tree):
             raise UsageError(
                 f"the policy {self.source} is empty.", hint="`mdh gate init RUN` writes one."
@@ -268,14 +248,7 @@ class _Reader:
     def scalar(self, node: yaml.Node) -> Any:
         if not isinstance(node, yaml.ScalarNode):
             self.fail(node, "one value was expected here, not a list or mapping")
-        loader = yaml.SafeLoader("")
-        try:
-            return loader.construct_object(node)
-        except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
-            problem = getattr(error, "problem", None) or first_line(error)
-            self.fail(node, f"cannot read {str(node.value)[:40]!r}: {problem}")
-        finally:
-            loader.dispose()
+        return yaml_scalar(node, f"the policy {self.source}")
 
     def value(self, given: Mapping[str, yaml.Node], key: str, kind: type, *default: Any) -> Any:
         if key not in given:
@@ -320,8 +293,6 @@ class _Reader:
 
     def date(self, node: yaml.Node) -> datetime.date:
         value = self.scalar(node)
-        if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
-            return value
         try:
             return datetime.date.fromisoformat(str(value))
         except ValueError:
