@@ -338,7 +338,8 @@ PREFERENCES: dict[str, tuple[dict[str, Any], str, str]] = {
     "the candidate always on one side": (
         {"flags": ("position_not_identified",)}, "INCONCLUSIVE", "always on one side"),
     "1,700 rows with unreadable winners": (
-        {"n_invalid": 1700, "dropped": {"unknown winner 'A wins'": 1700}}, "INCONCLUSIVE", "29.8 % of the judgments"),
+        {"n_invalid": 1700, "dropped": {"unknown winner 'A wins'": 1700}},
+        "INCONCLUSIVE", "29.8 % of the judgments"),
     "winners missing, two per cent of many": (
         {"n_invalid": 70,
          "substance_elo": Estimate(-8, -18.5, 2.5, 5.36, method="normal")},
