@@ -102,7 +102,7 @@ class Battle:
 class Battles:
     """Comparisons of any number of models, from a judge or a file."""
 
-    SCHEMA_VERSION: ClassVar[int] = 1
+    SCHEMA_VERSION: ClassVar[int] = 2
 
     battles: tuple[Battle, ...]
     source: str
@@ -111,6 +111,9 @@ class Battles:
     """True when the answers were generated here, false for imported files; never called "human"."""
     dropped: dict[str, int]
     """Reason → rows that could not be used."""
+    n_missing: int = 0
+    """Of `dropped`, the rows and prompts that should hold a verdict and give none: unreadable
+    rows, prompts that a model did not answer; not those that are left out by choice."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ class PreferenceDeltas:
     n_prompts: int
     n_clusters: int
     n_invalid: int
+    """Judgments that are missing: invalid verdicts, and rows or prompts that gave none."""
     tie_rate: float
     flags: tuple[str, ...]
     categories: tuple[PreferenceCategory, ...]

@@ -1,7 +1,7 @@
 """Feature set `lmarena-v1`: tokens, headers, list items, bold.
 
 The four features of LMArena's style control (Li, Angelopoulos and Chiang 2024), with fenced code
-taken out as Markdown defines it: an unclosed fence runs to the end of the answer.
+taken out as Markdown and FastChat's own pattern define it: an unclosed fence runs to the end.
 """
 
 from __future__ import annotations

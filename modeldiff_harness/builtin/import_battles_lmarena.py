@@ -3,12 +3,17 @@
 Reads lmarena-ai/arena-human-preference-140k and -100k, lmsys/chatbot_arena_conversations and
 lmsys/mt_bench_human_judgments: a row holds model_a, model_b, winner and both conversations.
 Counts in `conv_metadata` are used as the style counts; the answers are those of the row's own
-conversation.  Votes of one session (`evaluation_session_id`), else on one prompt, are one cluster.
+conversation.  A release without conversations (`conv_metadata` alone) has style counts and no
+answers; the conversations of some are called `messages_a` and `messages_b`.  Votes of one session
+(`evaluation_session_id`), else on one prompt, are one cluster.
+
+A vote of MT-bench is about one turn of a conversation of two: the answer is that turn's, the first
+question is the prompt and the cluster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from modeldiff_harness.artifacts import Battle
@@ -27,9 +32,15 @@ _WINNERS = {
     "model_a": "model_a",
     "model_b": "model_b",
     "tie": "tie",
+    "tie (inconsistent)": "tie",
     "tie (bothbad)": "both_bad",
+    "tie (both bad)": "both_bad",
+    "bothbad": "both_bad",
     "both_bad": "both_bad",
 }
+_CONVERSATIONS = (("conversation_a", "conversation_b"), ("messages_a", "messages_b"))
+_NOT_ANONYMOUS = "the models were not anonymous"
+_NOT_SAMPLED = "left out by the data set's deduplication"
 _HARD_PROMPT_CRITERIA = 6
 """LMArena calls a prompt hard when it meets at least six of the seven criteria."""
 _TAGS = (
@@ -46,47 +57,53 @@ class LmArenaImporter(RowImporter):
         {
             "id", "question_id", "model_a", "model_b", "winner", "judge", "turn", "anony",
             "language", "conversation_a", "conversation_b", "conv_metadata", "category_tag",
-            "dedup_tag", "is_code", "evaluation_session_id", "evaluation_order",
+            "dedup_tag", "is_code", "evaluation_session_id", "evaluation_order", "messages_a",
+            "messages_b", "full_conversation",
         }
     )  # fmt: skip
+    left_out: ClassVar[frozenset[str]] = RowImporter.left_out | {_NOT_ANONYMOUS, _NOT_SAMPLED}
 
     def __init__(self, *, anonymous_only: bool = True, deduplicated: bool = True) -> None:
         self.anonymous_only = anonymous_only
         self.deduplicated = deduplicated
 
     def matches(self, row: Mapping[str, Any]) -> bool:
-        """Say whether the row has two models, a winner and two conversations."""
-        return {"model_a", "model_b", "winner", "conversation_a", "conversation_b"} <= set(row)
+        """Say whether the row has two models, a winner, and conversations or their counts."""
+        names = set(row)
+        talked = any(set(pair) <= names for pair in _CONVERSATIONS)
+        counted = {"conv_metadata", "full_conversation"} & names
+        return {"model_a", "model_b", "winner"} <= names and bool(talked or counted)
 
     def battles(self, row: Mapping[str, Any], number: int) -> Iterable[Battle]:
         """Return the vote as one battle."""
-        winner = row.get("winner")
-        if not isinstance(winner, str) or winner not in _WINNERS:
-            refuse("unknown winner")
-        if self.anonymous_only and row.get("anony") in (False, "False", "false"):
-            refuse("the models were not anonymous")
+        if self.anonymous_only and _is(row.get("anony"), False):
+            refuse(_NOT_ANONYMOUS)
         tag = decoded(row.get("dedup_tag"), "dedup_tag")
-        if self.deduplicated and isinstance(tag, dict) and tag.get("sampled") is False:
-            refuse("left out by the data set's deduplication")
+        if self.deduplicated and isinstance(tag, dict) and _is(tag.get("sampled"), False):
+            refuse(_NOT_SAMPLED)
+        winner = row.get("winner")
+        if not isinstance(winner, str) or winner.strip().casefold() not in _WINNERS:
+            refuse("unknown winner")
         model_a, model_b = text_of(row, "model_a"), text_of(row, "model_b")
-        prompt, response_a = _conversation(row, "conversation_a")
-        _, response_b = _conversation(row, "conversation_b")
-        judge, kind = _judge(row)
-        key = prompt_key(prompt)
+        battle_id = _battle_id(row)
+        shown = _shown(row)
         style_a, style_b = _style(row)
+        if shown is None and style_a is None:
+            refuse("neither conversations nor style counts")
+        judge, kind = _judge(row)
         session = row.get("evaluation_session_id")
         yield Battle(
-            battle_id=_battle_id(row),
-            prompt_id=key,
+            battle_id=battle_id,
+            prompt_id=battle_id if shown is None else prompt_key(shown[0]),
             model_a=model_a,
             model_b=model_b,
-            winner=_WINNERS[winner],
+            winner=_WINNERS[winner.strip().casefold()],
             judge=judge,
             judge_kind=kind,
             cluster_id=session if isinstance(session, str) and session else None,
-            prompt=prompt,
-            response_a=response_a,
-            response_b=response_b,
+            prompt=shown[0] if shown else None,
+            response_a=shown[1] if shown else None,
+            response_b=shown[2] if shown else None,
             style_a=style_a,
             style_b=style_b,
             categories=_categories(row),
@@ -99,15 +116,23 @@ def create(*, anonymous_only: bool = True, deduplicated: bool = True) -> LmArena
     return LmArenaImporter(anonymous_only=anonymous_only, deduplicated=deduplicated)
 
 
+def _is(found: Any, wanted: bool) -> bool:
+    """Say whether a cell holds a truth value, which CSV has as text and Parquet may have as 0."""
+    if isinstance(found, str):
+        return found.strip().casefold() == str(wanted).casefold()
+    return isinstance(found, int | float) and found == wanted
+
+
 def _battle_id(row: Mapping[str, Any]) -> str:
     if row.get("id") is not None:
         return text_of(row, "id")
     # One question is judged by several people on two turns in the MT-bench votes.
     judge, turn = row.get("judge"), row.get("turn")
-    return "/".join(
-        (text_of(row, "question_id"), text_of(row, "model_a"), text_of(row, "model_b"),
-         str(judge), str(turn))
-    )  # fmt: skip
+    if isinstance(judge, list):
+        judge = "/".join(part for part in judge if isinstance(part, str))
+    said = (str(part) for part in (judge, turn) if isinstance(part, str | int | float | None))
+    names = ("question_id", "model_a", "model_b")
+    return "/".join((*(text_of(row, name) for name in names), *said))
 
 
 def _judge(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -122,19 +147,67 @@ def _judge(row: Mapping[str, Any]) -> tuple[str, str]:
     return ("arena users", "human") if judge.startswith("arena_user") else ("experts", "human")
 
 
-def _conversation(row: Mapping[str, Any], name: str) -> tuple[str, str]:
-    """Return the first user turn and all assistant turns."""
-    turns = decoded(row.get(name), name)
+def _shown(row: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Return the first question and what either model answered, or None without conversations."""
+    turn = _judged_turn(row)
+    for pair in _CONVERSATIONS:
+        if any(row.get(name) is not None for name in pair):
+            (asked, said_a), (_, said_b) = (_conversation(row.get(name), name) for name in pair)
+            return asked, _answer(said_a, turn, pair[0]), _answer(said_b, turn, pair[1])
+    whole = decoded(row.get("full_conversation"), "full_conversation")
+    if whole is None:
+        return None
+    if not isinstance(whole, list) or not all(isinstance(part, dict) for part in whole):
+        refuse("full_conversation not a list of turns")
+    sides = [
+        [part[who] for part in whole for who in ("user", f"model_side_{side}") if who in part]
+        for side in "ab"
+    ]
+    (asked, said_a), (_, said_b) = (_conversation(one, "full_conversation") for one in sides)
+    return asked, "\n\n".join(said_a), "\n\n".join(said_b)
+
+
+def _judged_turn(row: Mapping[str, Any]) -> int | None:
+    """Return the turn that a vote of MT-bench is about.
+
+    In LMArena's files `turn` is the number of turns, and the vote is about all of them; they say
+    whether the models were anonymous, which MT-bench's do not.
+    """
+    judge = row.get("judge")
+    judge = judge[0] if isinstance(judge, list) and judge else judge
+    arena = "anony" in row or "conv_metadata" in row or "id" in row
+    if arena or not isinstance(judge, str) or judge.startswith("arena_user"):
+        return None
+    turn = row.get("turn")
+    if turn is None:
+        return None
+    turn = number_in(turn, "turn", 1.0, 2.0)
+    if turn not in (1.0, 2.0):
+        refuse("turn neither 1 nor 2")
+    return int(turn)
+
+
+def _answer(said: Sequence[str], turn: int | None, name: str) -> str:
+    if turn is None:
+        return "\n\n".join(said)
+    if len(said) < turn:
+        refuse(f"{name} ends before the turn that was judged")
+    return said[turn - 1]
+
+
+def _conversation(found: Any, name: str) -> tuple[str, list[str]]:
+    """Return the first user turn, and the assistant's turns."""
+    turns = decoded(found, name)
     if not isinstance(turns, list):
         refuse(f"{name} not a list of turns")
     said: dict[str, list[str]] = {"user": [], "assistant": []}
     for turn in turns:
         role = turn.get("role") if isinstance(turn, dict) else None
-        if role in said:
+        if isinstance(role, str) and role in said:
             said[role].append(_content(turn.get("content"), name))
     if not said["user"] or not said["assistant"]:
         refuse(f"{name} without a question or an answer")
-    return said["user"][0], "\n\n".join(said["assistant"])
+    return said["user"][0], said["assistant"]
 
 
 def _content(content: Any, name: str) -> str:
@@ -174,7 +247,7 @@ def _total(part: Any, name: str) -> float:
 
 
 def _categories(row: Mapping[str, Any]) -> tuple[str, ...]:
-    found = ["coding"] if row.get("is_code") in (True, "True", "true") else []
+    found = ["coding"] if _is(row.get("is_code"), True) else []
     tags = decoded(row.get("category_tag"), "category_tag")
     if isinstance(tags, dict):
         for tag, key, name in _TAGS:

@@ -2,7 +2,8 @@
 
 A row is one question and turn judged in both orders: model_1 is assistant A in game 1 and
 assistant B in game 2.  Both games and both turns of a question are one cluster.  The answers are
-cut out of the prompt that the judge saw.
+cut out of the prompt that the judge saw; of two turns the second is taken, which the judge is told
+to judge.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import Any, ClassVar
 
 from modeldiff_harness.artifacts import Battle
 from modeldiff_harness.preferences.judge_prompts import answers_in
-from modeldiff_harness.preferences.row_importer import RowImporter, refuse, text_of
+from modeldiff_harness.preferences.row_importer import RowImporter, number_in, refuse, text_of
 
 __all__ = ["MtBenchImporter", "create"]
 
-_SIDE = {"model_1": "1", "model_2": "2", "tie": "tie", "error": "invalid"}
+_SIDE = {"model_1": "1", "model_2": "2", "tie": "tie",
+         "tie (inconsistent)": "tie", "error": "invalid"}  # fmt: skip
 
 
 class MtBenchImporter(RowImporter):
@@ -38,8 +40,8 @@ class MtBenchImporter(RowImporter):
         judge = judge[0] if isinstance(judge, list) and judge else judge
         if not isinstance(judge, str) or not judge:
             refuse("judge missing or not text")
-        turn = row.get("turn", 1)
-        if turn not in (1, 2):
+        turn = number_in(1 if row.get("turn") is None else row["turn"], "turn", 1.0, 2.0)
+        if turn not in (1.0, 2.0):
             refuse("turn neither 1 nor 2")
         graded = "m1_score" in row and row["m1_score"] is not None
         for order in range(1 if graded else 2):
@@ -51,7 +53,7 @@ class MtBenchImporter(RowImporter):
             a, b = (one, two) if order == 0 else (two, one)
             first = "1" if order == 0 else "2"
             yield Battle(
-                battle_id=f"{question}/{one}/{two}/{judge}/turn {turn}/game {order + 1}",
+                battle_id=f"{question}/{one}/{two}/{judge}/turn {turn:.0f}/game {order + 1}",
                 prompt_id=question,
                 model_a=a,
                 model_b=b,

@@ -3,7 +3,7 @@
 Required: battle_id, prompt_id, model_a, model_b, judge, judge_kind, and `winner` or `y_a`.
 Optional (null is as good as absent): cluster_id, strength, order, prompt, response_a, response_b,
 style_a, style_b, categories, language, invalid_reason, sides_known.  Everything in a row is data:
-text is kept as it is, never rendered or run.
+text is cleaned (`modeldiff_harness.clean_text`), never rendered or run.
 """
 
 from __future__ import annotations

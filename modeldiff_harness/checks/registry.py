@@ -72,6 +72,11 @@ def check(name: str, args: Mapping[str, Any] | None = None) -> Check:
     Raises:
         UsageError: the name or an argument is unknown, missing or of the wrong type.
     """
+    if args is not None and not isinstance(args, Mapping):
+        raise UsageError(
+            f"check {name} cannot take args {args!r:.60}: they are no object.",
+            hint='Write {"name": …, "args": {…}}.',
+        )
     given = dict(args or {})
     builder = _BUILDERS.get(name)
     if builder is None:

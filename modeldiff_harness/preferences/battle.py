@@ -10,11 +10,15 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from modeldiff_harness.artifacts import Answer, Answers, Battle, Battles, PreferencePrompt
-from modeldiff_harness.artifacts.preferences import WINNERS
+from modeldiff_harness.artifacts.preferences import JUDGE_KINDS, WINNERS
+from modeldiff_harness.clean_text import clean_text
 from modeldiff_harness.contracts import AnswerPair, Judge, Judgment, Runtime
 from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.preferences.battle_rules import is_real
 from modeldiff_harness.preferences.prompts import prompt_digest
 
 __all__ = ["battle"]
@@ -38,7 +42,8 @@ def battle(
 
     Raises:
         UsageError: the two models have one name, or `orders` is neither 1 nor 2.
-        RunError: the judge answers with an unknown verdict, or twice, or about another pair.
+        RunError: the judge answers with an unknown verdict, a value of the wrong type, or twice,
+            or about another pair.
     """
     models = sorted(given.model for given in answers)
     if models[0] == models[1]:
@@ -58,11 +63,28 @@ def battle(
             continue
         for order in range(1 if judge.order_free else orders):
             pairs[prompt.prompt_id, order] = _pair(prompt, models, answer_of, order, seed)
+    _check_judge(judge)
     verdicts = dict(_verdicts(judge, pairs, runtime))
     battles = tuple(
         _battle(pair, verdicts.get(key), judge, answer_of) for key, pair in pairs.items()
     )
-    return Battles(battles=battles, source=judge.name, generated=True, dropped=dict(dropped))
+    return Battles(
+        battles=battles,
+        source=judge.name,
+        generated=True,
+        dropped=dict(dropped),
+        n_missing=sum(dropped.values()),
+    )
+
+
+def _check_judge(judge: Judge) -> None:
+    if not isinstance(judge.name, str) or not judge.name:
+        raise RunError(f"a judge has the name {judge.name!r:.40}, which is not text.")
+    if judge.judge_kind not in JUDGE_KINDS:
+        raise RunError(
+            f"judge {judge.name!r} is of the unknown kind {judge.judge_kind!r:.40}; it may be "
+            f"{', '.join(JUDGE_KINDS)}."
+        )
 
 
 def _pair(
@@ -90,19 +112,37 @@ def _verdicts(
     """Yield (key, judgment) as the judge gives them, refusing what was not asked."""
     given: set[tuple[str, int]] = set()
     with runtime.progress.task(f"battle {judge.name}", len(pairs), unit="battle") as task:
-        for pair, judgment in judge.compare(pairs.values()):
+        for given_one in judge.compare(pairs.values()):
+            pair, judgment = _pair_and_judgment(judge.name, given_one)
             key = (pair.prompt.prompt_id, pair.order)
             if key not in pairs or key in given:
                 wrong = "twice" if key in given else "without being asked"
                 raise RunError(f"judge {judge.name!r} spoke {wrong} about prompt {key[0]!r}.")
-            if judgment.winner not in WINNERS:
-                raise RunError(
-                    f"judge {judge.name!r} gave the unknown verdict {judgment.winner!r} on "
-                    f"prompt {key[0]!r}; it may say {', '.join(WINNERS)}."
-                )
+            if problem := _problem(judgment):
+                raise RunError(f"judge {judge.name!r} gave {problem} on prompt {key[0]!r}.")
             given.add(key)
-            yield key, judgment
+            yield key, replace(judgment, reason=clean_text(judgment.reason))
             task.advance()
+
+
+def _pair_and_judgment(name: str, given: Any) -> tuple[AnswerPair, Judgment]:
+    kinds = (AnswerPair, Judgment)
+    if isinstance(given, tuple) and len(given) == 2 and all(map(isinstance, given, kinds)):
+        return given
+    raise RunError(
+        f"judge {name!r} yielded {given!r:.60}; it owes a pair that it was given and a Judgment."
+    )
+
+
+def _problem(judgment: Judgment) -> str | None:
+    if not isinstance(judgment.winner, str) or judgment.winner not in WINNERS:
+        said = f"{judgment.winner!r:.40} (it may say {', '.join(WINNERS)})"
+        return f"the unknown verdict {said}"
+    if judgment.strength is not None and not is_real(judgment.strength):
+        return f"the strength {judgment.strength!r:.40}, which is no number,"
+    if not isinstance(judgment.reason, str):
+        return f"the reason {judgment.reason!r:.40}, which is not text,"
+    return None
 
 
 def _battle(

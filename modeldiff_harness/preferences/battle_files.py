@@ -1,22 +1,33 @@
 """Rows of a file of battles, whatever holds them: JSON lines, a JSON list, CSV or Parquet.
 
-What is in a row is data: nothing is rendered, run or unpickled.  A row that cannot be read is
-yielded as a `BadRow` with its reason, so that it can be counted; a file that cannot be read is one
-error.
+What is in a row is data: nothing is rendered, run or unpickled, and its text is cleaned here
+(`clean_text`).  A row that cannot be read is yielded as a `BadRow` with its reason, so that it can
+be counted; a file that cannot be read is one error.  A key or column that stands twice has no
+value: no reader takes the last one.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import re
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from modeldiff_harness.clean_text import clean_texts
 from modeldiff_harness.errors import UsageError
+from modeldiff_harness.preferences.parquet_rows import parquet_rows
 
-__all__ = ["BadRow", "Container", "container_of", "parse_object", "peek_rows", "read_rows"]
+__all__ = [
+    "BadRow",
+    "Container",
+    "container_of",
+    "parse_json",
+    "parse_object",
+    "peek_rows",
+    "read_rows",
+]
 
 Container = Literal["jsonl", "json", "csv", "parquet"]
 
@@ -26,9 +37,6 @@ LARGEST_JSON_BYTES = 2 * 2**30
 """A JSON list is read whole; a larger one should be JSON lines or Parquet."""
 _LONGEST_CSV_FIELD = 16 * 2**20
 _PARQUET_MAGIC = b"PAR1"
-_PARQUET_ROWS = 512
-_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
-"""JSON's spelling of a surrogate: the only way into text from bytes that are valid UTF-8."""
 _DELIMITERS = ",\t;|"
 _PEEKED_BYTES = 2**20
 
@@ -72,12 +80,19 @@ def read_rows(
     readers = {"jsonl": _json_lines, "json": _json_list, "csv": _csv_rows}
     kind = container_of(path)
     try:
-        if kind == "parquet":
-            yield from _parquet_rows(path, columns)
-        else:
-            yield from readers[kind](path)
+        rows = parquet_rows(path, columns) if kind == "parquet" else readers[kind](path)
+        for row in rows:
+            yield row if isinstance(row, BadRow) else _cleaned(row)
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _cleaned(row: dict[str, Any]) -> dict[str, Any] | BadRow:
+    try:
+        cleaned: dict[str, Any] = clean_texts(row)
+    except (ValueError, RecursionError) as error:
+        return BadRow(f"not readable: {error}")
+    return cleaned
 
 
 def peek_rows(path: Path, most: int = 5) -> list[dict[str, Any]]:
@@ -87,39 +102,59 @@ def peek_rows(path: Path, most: int = 5) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     try:
-        rows = _first_of_json_list(path) if container_of(path) == "json" else read_rows(path)
+        listed = container_of(path) == "json"
+        rows = _json_list(path, _PEEKED_BYTES) if listed else read_rows(path)
         for row, _ in zip(rows, range(most), strict=False):
             if isinstance(row, dict):
                 found.append(row)
-    except UsageError:
+    except (UsageError, OSError):
         return found
     return found
 
 
-def parse_object(text: bytes) -> dict[str, Any]:
-    """Parse one JSON object; NaN and Infinity become floats.
-
-    Raises BadRow when it is none, or holds text that no UTF-8 file could hold afterwards.
-    """
+def parse_json(text: str) -> Any:
+    """Parse JSON; NaN and Infinity become floats.  Raises BadRow: not JSON, or a key twice."""
     try:
-        record = json.loads(text.decode("utf-8-sig"))
-    except UnicodeError:
-        raise BadRow("not valid Unicode") from None
+        return _STRICT.decode(text)
+    except _Repeated as error:
+        raise BadRow(f"key {error.key[:40]!r} stands twice") from None
     except (ValueError, RecursionError):
         raise BadRow("not JSON") from None
-    return _checked(record, may_be_broken=_HALF_PAIR.search(text) is not None)
 
 
-def _checked(record: Any, *, may_be_broken: bool) -> dict[str, Any]:
-    """Return the object; one with half of a surrogate pair, which UTF-8 cannot hold, is refused."""
+def parse_object(text: bytes) -> dict[str, Any]:
+    """Parse one JSON object as `parse_json` does.  Raises BadRow when it is none."""
+    try:
+        record = parse_json(text.decode("utf-8-sig"))
+    except UnicodeError:
+        raise BadRow("not valid Unicode") from None
     if not isinstance(record, dict):
         raise BadRow("not an object")
-    if may_be_broken:
-        try:
-            json.dumps(record, ensure_ascii=False).encode()
-        except (UnicodeError, RecursionError):
-            raise BadRow("not valid Unicode") from None
     return record
+
+
+class _Repeated(Exception):
+    """A key stands twice in one object, so that its value is anybody's guess."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Repeated(_repeated([key for key, _ in pairs])[0])
+    return found
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return [name for name, n in Counter(names).items() if n > 1]
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_without_repeats)
+_LENIENT = json.JSONDecoder()
+"""Finds the end of an object that `_STRICT` refuses."""
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any] | BadRow]:
@@ -140,38 +175,48 @@ def _row_or_reason(line: bytes) -> dict[str, Any] | BadRow:
         return bad
 
 
-def _json_list(path: Path) -> Iterator[dict[str, Any] | BadRow]:
-    if path.stat().st_size > LARGEST_JSON_BYTES:
+def _json_list(path: Path, first_bytes: int | None = None) -> Iterator[dict[str, Any] | BadRow]:
+    """Yield the elements of a JSON list one by one; of its first bytes alone when told so."""
+    if first_bytes is None and path.stat().st_size > LARGEST_JSON_BYTES:
         raise UsageError(
             f"{path} is a JSON list of more than 2 GiB.", hint="Give JSON lines or Parquet."
         )
-    text = path.read_bytes()
-    try:
-        found = json.loads(text.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not a JSON list: {error}.") from None
-    may_be_broken = _HALF_PAIR.search(text) is not None
-    for record in found:
-        try:
-            yield _checked(record, may_be_broken=may_be_broken)
-        except BadRow as bad:
-            yield bad
-
-
-def _first_of_json_list(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as stream:
-        text = stream.read(_PEEKED_BYTES).decode("utf-8-sig", "replace").lstrip()
-    decoder, at = json.JSONDecoder(), 1
-    while at < len(text):
-        if text[at] in " \r\n\t,":
-            at += 1
-            continue
+        data = stream.read(-1 if first_bytes is None else first_bytes)
+    try:
+        text = data.decode("utf-8-sig", "strict" if first_bytes is None else "ignore")
+    except UnicodeError as error:
+        raise UsageError(f"{path} is not a JSON list: {error}.") from None
+    at, wanted = _past_space(text, text.index("[") + 1), True
+    while text[at : at + 1] != "]" or (wanted and text[at - 1] == ","):
         try:
-            record, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            return
-        if isinstance(record, dict):
-            yield record
+            element, at = _element(text, at)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path} is not a JSON list: {error}.") from None
+        yield element
+        at = _past_space(text, at)
+        wanted = text[at : at + 1] == ","
+        if wanted:
+            at = _past_space(text, at + 1)
+        elif text[at : at + 1] != "]":
+            raise UsageError(f"{path} is not a JSON list: no end after character {at:,}.")
+    if text[at + 1 :].strip():
+        raise UsageError(f"{path} is not a JSON list: there is more after its end.")
+
+
+def _element(text: str, at: int) -> tuple[dict[str, Any] | BadRow, int]:
+    try:
+        record, end = _STRICT.raw_decode(text, at)
+    except _Repeated as error:
+        _, end = _LENIENT.raw_decode(text, at)
+        return BadRow(f"key {error.key[:40]!r} stands twice"), end
+    return record if isinstance(record, dict) else BadRow("not an object"), end
+
+
+def _past_space(text: str, at: int) -> int:
+    while text[at : at + 1] and text[at] in " \t\r\n":
+        at += 1
+    return at
 
 
 def _csv_rows(path: Path) -> Iterator[dict[str, Any] | BadRow]:
@@ -181,15 +226,17 @@ def _csv_rows(path: Path) -> Iterator[dict[str, Any] | BadRow]:
         delimiter = _delimiter(stream)
         try:
             reader = csv.DictReader(stream, delimiter=delimiter, restkey="", strict=True)
+            if twice := _repeated([name for name in reader.fieldnames or () if name]):
+                raise UsageError(
+                    f"{path} has the column {twice[0][:40]!r} twice.", hint="Keep one of them."
+                )
             for row in reader:
                 if "" in row and row[""] is not None:
                     yield BadRow("more cells than columns")
                     continue
-                try:
-                    cells = {k: v for k, v in row.items() if v is not None}
-                    yield _checked(cells, may_be_broken=True)
-                except BadRow as bad:
-                    yield bad
+                cells = {k: v for k, v in row.items() if v is not None}
+                whole = all(_is_unicode(cell) for pair in cells.items() for cell in pair)
+                yield cells if whole else BadRow("not valid Unicode")
         except csv.Error as error:
             raise UsageError(f"{path} is not CSV: {error}.") from None
 
@@ -201,19 +248,12 @@ def _delimiter(stream: IO[str]) -> str:
     return max(_DELIMITERS, key=header.count)
 
 
-def _parquet_rows(path: Path, columns: Collection[str] | None) -> Iterator[dict[str, Any] | BadRow]:
-    import pyarrow
-    import pyarrow.parquet
-
+def _is_unicode(cell: str) -> bool:
     try:
-        file = pyarrow.parquet.ParquetFile(path)
-        present = file.schema_arrow.names
-        wanted = None if columns is None else [name for name in present if name in columns]
-        for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
-            yield from batch.to_pylist()
-    except (pyarrow.ArrowException, UnicodeError) as error:
-        text = " ".join(str(error).split())
-        raise UsageError(f"{path} is not Parquet that can be read: {text}") from None
+        cell.encode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def _unreadable(path: Path, error: OSError) -> UsageError:

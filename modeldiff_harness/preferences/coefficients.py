@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.preferences.battle_rules import is_real
+from modeldiff_harness.untrusted import read_json
 
 __all__ = ["coefficient_row", "read_style_coefficients"]
 
@@ -24,18 +24,20 @@ def read_style_coefficients(path: Path, feature_set: str) -> dict[str, float]:
     Raises:
         UsageError: the file is missing or has none of these shapes, or is of another feature set.
     """
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read the coefficients {path}: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        raise UsageError(f"{path} is not JSON.", hint=_SHAPE) from None
+    found: Any = read_json(path, "the coefficients")
     if not isinstance(found, dict):
         raise UsageError(f"{path} is not an object.", hint=_SHAPE)
-    if isinstance(found.get("preferences"), dict):
-        found = found["preferences"].get("deltas") or {}
+    if "preferences" in found:
+        arm = found["preferences"]
+        found = arm.get("deltas") if isinstance(arm, dict) else None
+        if not isinstance(found, dict):
+            raise UsageError(
+                f"{path} is a report without preferences.deltas: it measured none.", hint=_SHAPE
+            )
     named = found.get("feature_set")
-    if isinstance(named, str) and named and named != feature_set:
+    if named is not None and not isinstance(named, str):
+        raise UsageError(f"feature_set in {path} is {named!r:.40}, not a name.", hint=_SHAPE)
+    if named and named != feature_set:
         raise UsageError(
             f"the coefficients in {path} are of the feature set {named!r}, not {feature_set!r}.",
             hint=f"Name it with --feature_set {named}.",
@@ -64,25 +66,34 @@ def coefficient_row(
     return [coefficients[name] for name in names]
 
 
-def _plain(found: Mapping[str, Any]) -> Any:
+def _plain(found: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     if isinstance(found.get("coefficients"), dict):
-        return found["coefficients"]
+        return list(found["coefficients"].items())
     effects = found.get("style_effects")
     if isinstance(effects, list):
-        return {
-            effect.get("feature"): effect.get("per_unit")
-            for effect in effects
+        return [
+            (effect.get("feature"), effect.get("per_unit"))
             if isinstance(effect, dict)
-        }
-    return {name: value for name, value in found.items() if name != "feature_set"}
+            else (effect, None)
+            for effect in effects
+        ]
+    return [(name, value) for name, value in found.items() if name != "feature_set"]
 
 
-def _numbers(found: Mapping[Any, Any], path: Path) -> dict[str, float]:
-    numbers = {}
-    for name, value in found.items():
-        real = isinstance(value, int | float) and not isinstance(value, bool)
-        if not isinstance(name, str) or not real or not math.isfinite(value):
-            raise UsageError(f"the coefficient of {name!r} in {path} is no number.", hint=_SHAPE)
+def _numbers(found: Sequence[tuple[Any, Any]], path: Path) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for name, value in found:
+        if not isinstance(name, str):
+            raise UsageError(
+                f"a feature in {path} is {name!r:.40}, which is not a name.", hint=_SHAPE
+            )
+        if not is_real(value):
+            raise UsageError(
+                f"the coefficient of {name!r:.60} in {path} is {value!r:.40}, no number.",
+                hint=_SHAPE,
+            )
+        if name in numbers:
+            raise UsageError(f"the coefficient of {name!r:.60} stands twice in {path}.")
         numbers[name] = float(value)
     if not numbers:
         raise UsageError(f"{path} holds no coefficient.", hint=_SHAPE)

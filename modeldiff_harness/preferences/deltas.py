@@ -12,9 +12,11 @@ from modeldiff_harness.artifacts import (
     PreferenceDeltas,
     StyleEffect,
 )
+from modeldiff_harness.preferences.position import position_flags, position_sentence
 from modeldiff_harness.preferences.rows import BattleRows, PairBattles
 from modeldiff_harness.preferences.sentence import preference_sentence
 from modeldiff_harness.stats.estimates import Undetermined
+from modeldiff_harness.stats.gate import style_driven_gain
 from modeldiff_harness.stats.pairfit.categories import CategoryFits
 from modeldiff_harness.stats.pairfit.fit import PairFit
 
@@ -23,6 +25,9 @@ __all__ = ["PreferenceFits", "preference_deltas"]
 GATEABLE_KINDS = frozenset({"human", "llm", "reward_model", "verifiable"})
 MOST_MISSING = 0.02
 """Share of missing judgments above which a gate is inconclusive."""
+
+
+_SAID_BY_THE_ROWS = frozenset({"style_control_not_available", "position_unbalanced"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +58,19 @@ def preference_deltas(
     kinds = sorted({battle.judge_kind for battle in (*used, *fits.invalid)})
     kind = kinds[0] if len(kinds) == 1 else "mixed"
     known = {name: one for name, one in fits.otherwise.items() if isinstance(one, PairFit)}
+    placed = position_flags(fits.own.battles, pair.candidate)
     flags = [
         *fits.flags,
-        *_run_flags(fits, kind, smoke),
+        *_run_flags(fits, battles.n_missing, kind, smoke),
         *fits.used.flags,
+        *placed,
+        *_style_driven(fit),
         # The rows say better than the fit why there is no style, and how many lack it.
-        *(flag for flag in fit.flags if flag != "style_control_not_available"),
+        *(flag for flag in fit.flags if flag not in _SAID_BY_THE_ROWS),
         *(f"undetermined:{name}" for name in fits.otherwise if name not in known),
     ]
+    confounded = "position_not_identified" in flags
+    n_missing = len(fits.invalid) + battles.n_missing + fits.used.n_left_out
     heterogeneity = by_category.heterogeneity_p if by_category else None
     return PreferenceDeltas(
         judge=judges[0] if len(judges) == 1 else f"{len(judges)} judges",
@@ -76,7 +86,7 @@ def preference_deltas(
         n_battles=fit.n_battles,
         n_prompts=len({battle.prompt_id for battle in used}),
         n_clusters=fit.n_clusters,
-        n_invalid=len(fits.invalid),
+        n_invalid=n_missing,
         tie_rate=fit.tie_rate,
         flags=tuple(dict.fromkeys(flags)),
         categories=_categories(by_category),
@@ -84,7 +94,8 @@ def preference_deltas(
         gateable=kind in GATEABLE_KINDS and not smoke,
         sentence=preference_sentence(
             pair.baseline, pair.candidate, fit.elo.raw, fit.elo.substance, fit.elo.style
-        ),
+        )
+        + (f" {position_sentence(fits.own.battles, pair.candidate)}" if confounded else ""),
         raw_points=fit.points.raw,
         substance_points=fit.points.substance,
         style_points=fit.points.style,
@@ -100,8 +111,23 @@ def preference_deltas(
     )
 
 
-def _run_flags(fits: PreferenceFits, kind: str, smoke: bool) -> list[str]:
-    n_invalid = len(fits.invalid)
+def _style_driven(fit: PairFit) -> list[str]:
+    """A gain, or a loss, that style alone explains: what raw or substance alone would not say."""
+    parts = (fit.elo.raw, fit.elo.substance, fit.elo.style)
+    flags = []
+    if style_driven_gain(*parts):
+        flags.append("style_driven_gain")
+    if style_driven_gain(*(None if part is None else _negated(part) for part in parts)):
+        flags.append("style_driven_loss")
+    return flags
+
+
+def _negated(known: Estimate) -> Estimate:
+    return replace(known, estimate=-known.estimate, lower=-known.upper, upper=-known.lower)
+
+
+def _run_flags(fits: PreferenceFits, n_unread: int, kind: str, smoke: bool) -> list[str]:
+    n_invalid = len(fits.invalid) + n_unread + fits.used.n_left_out
     flags = ["smoke"] if smoke else []
     if kind == "heuristic":
         flags.append("heuristic_judge")

@@ -22,7 +22,7 @@ class JudgePrompt:
     question: str
     """The (first) question."""
     answer_a: str
-    """Assistant A's answer; of two turns both."""
+    """Assistant A's answer; of two turns the last, which the judge is asked about."""
     answer_b: str
     """Assistant B's answer."""
 
@@ -74,6 +74,6 @@ def _of_turns(text_a: str, text_b: str) -> JudgePrompt | None:
 
 
 def _assistant(text: str, side: str) -> str:
-    """Return what one assistant said in all turns."""
-    turns = f"\n{text}".split(f"\n### Assistant {side}:\n")[1:]
-    return "\n\n".join(turn.partition("\n\n### User:\n")[0].strip("\n") for turn in turns)
+    """Return what one assistant said in its last turn."""
+    _, mark, last = f"\n{text}".rpartition(f"\n### Assistant {side}:\n")
+    return "" if not mark else last.partition("\n\n### User:\n")[0].strip("\n")

@@ -14,7 +14,9 @@ from modeldiff_harness.artifacts.codec import to_plain
 from modeldiff_harness.checks import from_spec
 from modeldiff_harness.corpora.whole_text import refuse_broken_text
 from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.preferences.battle_files import BadRow, parse_json
 from modeldiff_harness.taxonomy import load_taxonomy
+from modeldiff_harness.untrusted import MOST_MADE_BYTES, read_text
 
 __all__ = ["SHIPPED", "load_prompts", "prompt_digest", "prompts_fingerprint", "select_prompts"]
 
@@ -40,10 +42,11 @@ def load_prompts(source: str | Path = SHIPPED) -> tuple[PreferencePrompt, ...]:
     else:
         shown = str(source)
         try:
-            text = Path(source).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(Path(source), "the prompts", most_bytes=MOST_MADE_BYTES)
+        except UsageError as error:
+            told = error.message.partition(shown)[2].lstrip(" :,")
             raise UsageError(
-                f"cannot read the prompts {shown}: {error}.",
+                f"cannot read the prompts {shown}: {told}",
                 hint=f"Give a JSONL file, or {SHIPPED!r} for the shipped prompts.",
             ) from error
     prompts: list[PreferencePrompt] = []
@@ -100,9 +103,9 @@ def _parse_lines(text: str, shown: str) -> Iterator[tuple[int, PreferencePrompt]
             continue
         where = f"{shown}, line {number}"
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{where}: not JSON ({error}).") from error
+            record = parse_json(line)
+        except BadRow as bad:
+            raise UsageError(f"{where}: {bad}.", hint="Write one JSON object a line.") from bad
         try:
             yield number, _prompt(record)
         except UsageError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,21 +10,30 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from modeldiff_harness.artifacts import Battle
-from modeldiff_harness.preferences.battle_files import BadRow, peek_rows, read_rows
+from modeldiff_harness.clean_text import clean_texts
+from modeldiff_harness.preferences.battle_files import BadRow, parse_json, peek_rows, read_rows
 
 __all__ = [
+    "CONTRADICTS",
+    "REPEATS",
     "RowImporter",
     "decoded",
     "finite",
     "number_in",
     "prompt_key",
     "refuse",
+    "same_verdict",
     "text_of",
     "winner_of",
 ]
 
+CONTRADICTS = "battle_id repeats with another verdict"
+REPEATS = "battle_id repeats"
+_ITSELF = "a model against itself"
 _ROWS_TO_RECOGNISE = 5
 _MOST_REASONS = 50
+_LONGEST_ID = 40
+"""Digits of a number that serves as an id."""
 
 
 class RowImporter:
@@ -36,6 +44,8 @@ class RowImporter:
 
     columns: ClassVar[frozenset[str] | None] = None
     """The only columns that Parquet has to read; None: all."""
+    left_out: ClassVar[frozenset[str]] = frozenset({REPEATS, _ITSELF})
+    """Reasons that are a choice; every other row that is dropped is a judgment that is missing."""
 
     def matches(self, row: Mapping[str, Any]) -> bool:
         """Say whether a row has this format's columns."""
@@ -56,22 +66,24 @@ class RowImporter:
         """
         found: list[Battle] = []
         dropped: Counter[str] = Counter()
-        seen: set[str] = set()
+        seen: dict[str, Battle] = {}
         for number, row in enumerate(read_rows(path, self.columns), start=1):
             try:
                 if isinstance(row, BadRow):
                     raise row
                 battles = list(self.battles(row, number))
                 if any(battle.model_a == battle.model_b for battle in battles):
-                    refuse("a model against itself")
-                if any(battle.battle_id in seen for battle in battles):
-                    refuse("battle_id repeats")
+                    refuse(_ITSELF)
+                for battle in battles:
+                    if battle.battle_id in seen:
+                        same = same_verdict(seen[battle.battle_id], battle)
+                        refuse(REPEATS if same else CONTRADICTS)
             except BadRow as bad:
                 reason = str(bad)
                 known = reason in dropped or len(dropped) < _MOST_REASONS
                 dropped[reason if known else "other reasons"] += 1
                 continue
-            seen.update(battle.battle_id for battle in battles)
+            seen.update((battle.battle_id, battle) for battle in battles)
             found += battles
         return found, dict(dropped)
 
@@ -81,10 +93,20 @@ def refuse(reason: str) -> NoReturn:
     raise BadRow(reason)
 
 
+def same_verdict(one: Battle, other: Battle) -> bool:
+    """Say whether two rows of one id say the same of the same two models, on whichever sides."""
+    return _said(one) == _said(other)
+
+
+def _said(battle: Battle) -> tuple[frozenset[str], str]:
+    side = {"model_a": battle.model_a, "model_b": battle.model_b}
+    return frozenset(side.values()), side.get(battle.winner, battle.winner)
+
+
 def text_of(row: Mapping[str, Any], name: str) -> str:
     """Return a required text, such as a model's name; numbers that serve as ids are taken too."""
     found = row.get(name)
-    if isinstance(found, int) and not isinstance(found, bool):
+    if isinstance(found, int) and not isinstance(found, bool) and abs(found) < 10**_LONGEST_ID:
         return str(found)
     if not isinstance(found, str) or not found:
         refuse(f"{name} missing or not text")
@@ -142,6 +164,8 @@ def decoded(found: Any, what: str) -> Any:
     if not isinstance(found, str):
         return found
     try:
-        return json.loads(found)
+        return clean_texts(parse_json(found))
+    except BadRow as bad:
+        refuse(f"{what}: {bad}" if "twice" in str(bad) else f"{what} {bad}")
     except (ValueError, RecursionError):
-        refuse(f"{what} not JSON")
+        refuse(f"{what} not readable")

@@ -10,6 +10,12 @@ import numpy as np
 from modeldiff_harness.artifacts import Battle
 from modeldiff_harness.contracts import FeatureSet
 from modeldiff_harness.errors import RunError, UsageError, did_you_mean
+from modeldiff_harness.preferences.style import has_unspaced_script
+from modeldiff_harness.preferences.style_counts import (
+    checked_counts,
+    checked_difference,
+    unknown_counts,
+)
 from modeldiff_harness.stats.pairfit.rows import PairRows, pair_rows
 
 __all__ = [
@@ -54,6 +60,8 @@ class BattleRows:
     rows: PairRows
     flags: tuple[str, ...]
     """What became of style and position."""
+    n_left_out: int = 0
+    """Battles with a verdict that are left out because they lack style counts."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,8 @@ class StyleColumns:
     z: tuple[tuple[float, ...], ...] | None
     """A difference for every feature and row of `rows`; None when style cannot be controlled."""
     flags: tuple[str, ...]
-    """`style_control_not_available:N`, `without_style_left_out:N`, `tokens_counted_by_regex`."""
+    """`style_control_not_available:N`, `style_counts_unknown:WHY`, `without_style_left_out:N`,
+    `tokens_counted_by_regex`, `length_in_characters:N`."""
 
 
 def select_pair(battles: Iterable[Battle], baseline: str, candidate: str) -> PairBattles:
@@ -123,7 +132,8 @@ def rows_a_against_b(battles: Sequence[Battle], feature_set: FeatureSet) -> Batt
         position=known.astype(np.float64) if may_favour.any() and not unknown else None,
         both_bad=both_bad if both_bad.any() else None,
     )
-    return BattleRows(used, rows, (*style.flags, *(("position_unknown",) if unknown else ())))
+    flags = (*style.flags, *(("position_unknown",) if unknown else ()))
+    return BattleRows(used, rows, flags, len(battles) - len(used))
 
 
 def battle_clusters(battles: Sequence[Battle]) -> tuple[str, ...]:
@@ -137,6 +147,8 @@ def style_columns(battles: Sequence[Battle], feature_set: FeatureSet) -> StyleCo
     The ways: counts that came with the battles; counts of the answers with their numbers of tokens;
     counts of the answers with words and marks for tokens.  The way that covers most battles is
     taken, the earlier one of equals; ways are never mixed.
+
+    Raises RunError when the feature set counts or compares otherwise than its contract says.
     """
     ways = (_given, _from_text_and_tokens, _from_text)
     covered = [
@@ -148,14 +160,20 @@ def style_columns(battles: Sequence[Battle], feature_set: FeatureSet) -> StyleCo
     n_without = len(battles) - len(rows)
     if not rows or n_without > MOST_WITHOUT_STYLE * len(battles):
         flag = f"style_control_not_available:{n_without}"
-        return StyleColumns(tuple(range(len(battles))), None, (flag,))
+        why = unknown_counts(battles, feature_set)
+        return StyleColumns(tuple(range(len(battles))), None, (why or flag,))
     flags = [f"without_style_left_out:{n_without}"] if n_without else []
+    if best != 0 and (why := unknown_counts(battles, feature_set)):
+        flags.append(why)
     if best == 2 and "tokens" in feature_set.features:
         flags.append("tokens_counted_by_regex")
+        texts = (_text(battles[i], side) for i in rows for side in "ab")
+        if n_unspaced := sum(has_unspaced_script(text) for text in texts):
+            flags.append(f"length_in_characters:{n_unspaced}")
     z = []
     for i in rows:
         a, b = (ways[best](battles[i], side, feature_set) for side in "ab")
-        z.append(tuple(float(value) for value in feature_set.difference(a, b)))
+        z.append(checked_difference(feature_set, a, b))
     return StyleColumns(tuple(rows), tuple(z), tuple(flags))
 
 
@@ -174,11 +192,11 @@ def _given(battle: Battle, side: str, feature_set: FeatureSet) -> Mapping[str, f
 def _from_text_and_tokens(
     battle: Battle, side: str, feature_set: FeatureSet
 ) -> Mapping[str, float]:
-    return feature_set.count(_text(battle, side), round(_counts(battle, side)["tokens"]))
+    return checked_counts(feature_set, _text(battle, side), round(_counts(battle, side)["tokens"]))
 
 
 def _from_text(battle: Battle, side: str, feature_set: FeatureSet) -> Mapping[str, float]:
-    return feature_set.count(_text(battle, side), None)
+    return checked_counts(feature_set, _text(battle, side), None)
 
 
 def _counts(battle: Battle, side: str) -> Mapping[str, float]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -151,6 +152,44 @@ def test_a_model_against_itself_and_odd_orders_are_refused() -> None:
             orders=3,
             runtime=Runtime(),
         )
+
+
+class Careless(FirstSlotJudge):
+    """A judge of another distribution that breaks its contract."""
+
+    gives: object = None
+
+    def compare(self, pairs: Iterable[AnswerPair]) -> Iterator[tuple[AnswerPair, Judgment]]:
+        for pair in pairs:
+            yield self.gives(pair)  # type: ignore[operator, misc]
+
+
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        (lambda pair: None, "yielded None"),
+        (lambda pair: pair, "it owes a pair"),
+        (lambda pair: (pair, "model_a"), "it owes a pair"),
+        (lambda pair: (pair.prompt, Judgment("tie")), "it owes a pair"),
+        (lambda pair: (pair, Judgment("A")), "the unknown verdict 'A'"),
+        (lambda pair: (pair, Judgment(["model_a"])), "the unknown verdict"),
+        (lambda pair: (pair, Judgment("tie", strength="2")), "the strength '2'"),
+        (lambda pair: (pair, Judgment("tie", strength=float("nan"))), "the strength nan"),
+        (lambda pair: (pair, Judgment("tie", strength=True)), "the strength True"),
+        (lambda pair: (pair, Judgment("tie", reason=None)), "the reason None"),
+    ],
+)
+def test_a_verdict_of_the_wrong_type_names_the_judge(gives: object, said: str) -> None:
+    judge = Careless(name="odd")
+    judge.gives = gives
+    with pytest.raises(RunError, match=f"judge 'odd' .*{re.escape(said)}"):
+        battle(PROMPTS, (answers("b", "x"), answers("c", "y")), judge, runtime=Runtime())
+
+
+def test_a_judge_of_an_unknown_kind_is_refused() -> None:
+    judge = FirstSlotJudge(judge_kind="oracle")
+    with pytest.raises(RunError, match="of the unknown kind 'oracle'"):
+        battle(PROMPTS, (answers("b", "x"), answers("c", "y")), judge, runtime=Runtime())
 
 
 def test_progress_counts_every_battle() -> None:

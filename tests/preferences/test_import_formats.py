@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from modeldiff_harness.artifacts import Battle, Battles
-from modeldiff_harness.errors import UsageError
+from modeldiff_harness.errors import RunError, UsageError
 from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.preferences.importers import import_battles, import_files
 from modeldiff_harness.testing import battle_layouts as layouts
@@ -177,10 +178,10 @@ def test_mt_bench_errors_are_missing_and_single_grades_are_one_battle(tmp_path: 
     assert [(b.winner, b.sides_known, b.response_a) for b in graded] == [("model_b", False, None)]
 
 
-def test_mt_benchs_second_turn_is_cut_out_of_the_conversations(tmp_path: Path) -> None:
+def test_mt_benchs_second_turn_is_the_one_that_is_judged(tmp_path: Path) -> None:
     shown = layouts.two_turns(("one", "two"), ("**uno**", "**due**"))
     first, _ = one(tmp_path, layouts.mt_bench_pair(turn=2, g1_user_prompt=shown))
-    assert (first.response_a, first.response_b) == ("one\n\ntwo", "**uno**\n\n**due**")
+    assert (first.response_a, first.response_b) == ("two", "**due**")
     assert first.prompt == "Name rivers."
 
 
@@ -370,6 +371,204 @@ def test_rows_that_break_are_counted_by_reason(tmp_path: Path) -> None:
         "not valid Unicode": 1,
         "model_a missing or not text": 1,
     }
+
+
+# ── what a format means ──────────────────────────────────────────────────────────────────────
+
+
+def without(row: Row, *names: str) -> Row:
+    return {name: value for name, value in row.items() if name not in names}
+
+
+TALK = ("conversation_a", "conversation_b")
+
+
+def test_votes_without_conversations_have_the_counts_of_their_metadata(tmp_path: Path) -> None:
+    rows = [
+        without(layouts.arena_100k(1), *TALK),
+        without(layouts.arena_100k(2, anony=False), *TALK),
+        without(layouts.arena_100k(3, dedup_tag={"high_freq": True, "sampled": False}), *TALK),
+        layouts.arena_100k(4, conversation_a=None, conversation_b=None),
+    ]
+    battles = read(as_jsonl(tmp_path / "r", rows))
+    assert battles.source == "lmarena"
+    first, second = battles.battles
+    assert first.style_a == {"tokens": 31, "headers": 3, "list_items": 4, "bold": 3}
+    assert (first.response_a, first.prompt, first.winner) == (None, None, "both_bad")
+    assert first.prompt_id != second.prompt_id
+    # What the data set leaves out is no judgment that is missing.
+    assert (sum(battles.dropped.values()), battles.n_missing) == (2, 0)
+
+
+def test_conversations_may_be_called_messages(tmp_path: Path) -> None:
+    row = layouts.arena_100k()
+    renamed = without(row, *TALK) | {
+        "messages_a": row["conversation_a"], "messages_b": row["conversation_b"]
+    }  # fmt: skip
+    assert one(tmp_path, renamed) == one(tmp_path, row)
+
+
+def test_a_full_conversation_alone_has_the_answers(tmp_path: Path) -> None:
+    (battle,) = one(tmp_path, without(layouts.arena_140k(5), *TALK))
+    assert (battle.prompt, battle.response_a, battle.response_b) == (
+        "Name rivers of France (5).", layouts.MARKDOWN, layouts.PLAIN,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "richer",
+    ["conv_metadata", "anony", "dedup_tag", "messages_a", "full_conversation", "generator_1",
+     "winner_tie", "games"],
+)  # fmt: skip
+def test_a_flat_table_does_not_swallow_a_richer_format(richer: str, tmp_path: Path) -> None:
+    row = {"model_a": "x", "model_b": "y", "winner": "x", richer: None}
+    assert not importers()["table"].recognises(as_jsonl(tmp_path / "r", [row]))
+
+
+def mt_bench_vote(turn: object, **change: Any) -> Row:
+    def talk(*answers: str) -> list[Row]:
+        asked = ("Name rivers of France.", "More.")
+        return [
+            {"role": role, "content": text}
+            for question, answer in zip(asked, answers, strict=True)
+            for role, text in (("user", question), ("assistant", answer))
+        ]
+
+    said = {"conversation_a": talk("one", "# two"), "conversation_b": talk("uno", "due")}
+    return layouts.mt_bench_votes(**{**said, "turn": turn, **change})
+
+
+@pytest.mark.parametrize(("turn", "a", "b"), [(1, "one", "uno"), (2, "# two", "due")])
+@pytest.mark.parametrize("judge", ["expert_17", "author_2", ["gpt-4", "pair-v2"]])
+def test_a_vote_of_mt_bench_is_about_the_turn_that_was_judged(
+    turn: int, a: str, b: str, judge: object, tmp_path: Path
+) -> None:
+    (battle,) = one(tmp_path, mt_bench_vote(turn, judge=judge))
+    assert (battle.response_a, battle.response_b) == (a, b)
+    # Both turns are one prompt, and so one cluster.
+    assert battle.prompt == "Name rivers of France."
+
+
+@pytest.mark.parametrize("turn", [3, 1.5, "x", [1]])
+def test_a_turn_that_is_none_drops_the_vote(turn: object, tmp_path: Path) -> None:
+    path = as_jsonl(tmp_path / "r", [mt_bench_vote(1), mt_bench_vote(turn)])
+    assert sum(read(path).dropped.values()) == 1
+
+
+def test_a_vote_of_the_arena_is_about_the_whole_conversation(tmp_path: Path) -> None:
+    (battle,) = one(tmp_path, layouts.arena_100k(turn=2))
+    assert battle.response_a == f"{layouts.MARKDOWN}\n\nThe Seine."
+
+
+@pytest.mark.parametrize(
+    ("said", "winner"),
+    [
+        ("tie (inconsistent)", "tie"), ("Tie", "tie"), ("tie (bothbad)", "both_bad"),
+        ("bothbad", "both_bad"), ("model_a ", "model_a"),
+    ],
+)  # fmt: skip
+def test_words_for_a_result(said: str, winner: str, tmp_path: Path) -> None:
+    (vote,) = one(tmp_path, layouts.arena_33k(winner=said))
+    (flat,) = one(tmp_path, {"model_a": "x", "model_b": "y", "winner": said})
+    assert vote.winner == flat.winner == winner
+
+
+@pytest.mark.parametrize(
+    ("model_a", "model_b", "word"),
+    [
+        ("A", "B", "a"), ("B", "A", "a"), ("A", "B", "A"), ("b", "x", "b"), ("x", "a", "A"),
+        ("model_b", "model_a", "model_a"), ("tie", "x", "tie"),
+    ],
+)  # fmt: skip
+def test_a_word_that_is_a_side_and_a_model_is_ambiguous(
+    model_a: str, model_b: str, word: str, tmp_path: Path
+) -> None:
+    row = {"model_a": model_a, "model_b": model_b, "winner": word}
+    path = as_jsonl(tmp_path / "r", [{"model_a": "x", "model_b": "y", "winner": "x"}, row])
+    with pytest.raises(UsageError, match=r"may be a side or a model.*--winners"):
+        read(path)
+    # A map says which is meant.
+    (_, mapped) = read(path, "table", table={"winners": {word: "model_b"}}).battles
+    assert mapped.winner == "model_b"
+
+
+def test_names_that_differ_in_case_are_told_apart(tmp_path: Path) -> None:
+    row = {"model_a": "X", "model_b": "x", "winner": "x"}
+    assert one(tmp_path, row)[0].winner == "model_b"
+    assert one(tmp_path, {**row, "winner": "X"})[0].winner == "model_a"
+
+
+def test_a_table_may_say_that_its_sides_are_only_names(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("model_a,model_b,winner,sides_known\nx,y,x,False\nx,y,x,\nx,y,x,perhaps\n")
+    battles = read(path)
+    assert [battle.sides_known for battle in battles.battles] == [False, True]
+    assert battles.dropped == {"sides_known neither true nor false": 1}
+
+
+# ── rows that are not used ───────────────────────────────────────────────────────────────────
+
+
+def test_rows_that_cannot_be_read_are_judgments_that_are_missing(tmp_path: Path) -> None:
+    rows = [layouts.arena_33k(n, winner="model_a" if n < 30 else "?") for n in range(47)]
+    rows.append(layouts.arena_33k(90, anony=False))
+    battles = read(as_jsonl(tmp_path / "r", rows))
+    assert battles.dropped == {"unknown winner": 17, "the models were not anonymous": 1}
+    assert battles.n_missing == 17
+    shard = as_jsonl(tmp_path / "s", [layouts.arena_33k(91, winner=7), layouts.arena_33k(92)])
+    assert import_files([tmp_path / "r", shard], importers()).n_missing == 18
+
+
+def test_a_battle_that_repeats_with_another_verdict_is_missing(tmp_path: Path) -> None:
+    first = layouts.arena_33k(1)
+    rows = [first, first, {**first, "winner": "model_a"}, layouts.arena_33k(2)]
+    battles = read(as_jsonl(tmp_path / "r", rows))
+    assert battles.dropped == {
+        "battle_id repeats": 1, "battle_id repeats with another verdict": 1,
+    }  # fmt: skip
+    assert (len(battles.battles), battles.n_missing) == (2, 1)
+    a, b = as_jsonl(tmp_path / "a", [first]), as_jsonl(tmp_path / "b", [rows[2]])
+    assert import_files([a, b], importers()).n_missing == 1
+
+
+class Careless:
+    """An importer that breaks its contract."""
+
+    def __init__(self, gives: Any) -> None:
+        self.gives = gives
+
+    def recognises(self, path: Path) -> bool:
+        return True
+
+    def read(self, path: Path) -> Any:
+        if isinstance(self.gives, Exception):
+            raise self.gives
+        return self.gives
+
+
+BATTLE = Battle("1", "p", "x", "y", "tie", "j", "human")
+
+
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        (KeyError("no such"), "failed on .*KeyError"),
+        (None, "failed on .*TypeError"),
+        (([{"winner": "x"}], {}), "is no Battle"),
+        (([replace(BATTLE, winner=["x"])], {}), "unknown winner"),
+        (([replace(BATTLE, model_b="x")], {}), "a model against itself"),
+        (([replace(BATTLE, y_a=float("nan"))], {}), "y_a is nan"),
+        (([replace(BATTLE, style_a={"tokens": -1.0})], {}), "style_a is not counts"),
+        (([BATTLE], {"odd": -1}), "dropped -1 rows"),
+        (([BATTLE], {3: 1}), "dropped 1 rows for 3"),
+    ],
+)
+def test_an_importer_that_breaks_its_contract_is_named(
+    gives: Any, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_text("x")
+    with pytest.raises(RunError, match=f"the battle importer 'odd' .*{said}"):
+        import_battles(tmp_path / "f", {"odd": Careless(gives)})
 
 
 def test_shards_are_read_as_one(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def test_an_invalid_battle_is_kept_with_a_reason(tmp_path: Path) -> None:
         (b'{"battle_id": NaN}', "battle_id missing or not text"),
         (b"[" * 100_000, "not JSON"),
         (b'{"battle_id": "\xff"}', "not valid Unicode"),
-        (b'{"battle_id": "\\ud800"}', "not valid Unicode"),
+        (b'{"battle_id": "\\ud800"}', "prompt_id missing or not text"),
+        (b'{"winner": "model_a", "winner": "model_b"}', "key 'winner' stands twice"),
         (b"17", "not an object"),
         ({"stars": 5}, "unknown field 'stars'"),
         ({"battle_id": None}, "battle_id missing or not text"),
@@ -133,10 +134,12 @@ def test_reasons_do_not_grow_with_hostile_rows(tmp_path: Path) -> None:
     assert sum(dropped.values()) == 500
 
 
-def test_hostile_text_is_kept_as_it_is_and_survives_the_store(tmp_path: Path) -> None:
-    text = "</script><script>alert(1)</script>\x00\u202e\u2028{{7*7}}\r\n[[A]] '; DROP TABLE"
+def test_hostile_text_is_data_is_cleaned_and_survives_the_store(tmp_path: Path) -> None:
+    text = "</script><script>alert(1)</script>\x00\u202e\ud800\u2028{{7*7}}\r\n[[A]] '; DROP TABLE"
     battles = read(tmp_path, {**ROW, "response_a": text, "response_b": "", "prompt": text})
-    assert battles.battles[0].response_a == text
+    assert battles.battles[0].response_a == (
+        "</script><script>alert(1)</script>\ufffd\ufffd\u2028{{7*7}}\n[[A]] '; DROP TABLE"
+    )
     save_artifact(battles, tmp_path)
     assert load_artifact(Battles, tmp_path) == battles
 

@@ -53,6 +53,14 @@ def test_a_file_of_prompts_keeps_order_and_defaults(tmp_path: Path) -> None:
         ("{not json", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ([1], "not an object"),
+        ('{"prompt_id": "a", "prompt_id": "b", "prompt": "x"}', "key 'prompt_id' stands twice"),
+        ({"prompt_id": "x", "prompt": "x", "capability": ["x"]}, "capability"),
+        ({"prompt_id": "x", "prompt": "x", "language": ["en"]}, "language"),
+        ({"prompt_id": "x", "prompt": "x", "checks": [{"name": ["x"]}]}, "is not a check"),
+        (
+            {"prompt_id": "x", "prompt": "x", "checks": [{"name": "has_bold", "args": [1]}]},
+            "they are no object",
+        ),
         ({"prompt": "x"}, "prompt_id"),
         ({"prompt_id": "x", "prompt": "  "}, "prompt must be text"),
         ({"prompt_id": "x", "prompt": "x", "promt": "y"}, "unknown field 'promt'"),
@@ -73,6 +81,10 @@ def test_a_bad_line_is_refused_with_its_number(tmp_path: Path, bad: object, says
 
 
 def test_a_missing_or_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"\xff")
+    for path in (tmp_path, tmp_path / "latin", Path("/dev/zero")):
+        with pytest.raises(UsageError, match=f"cannot read the prompts {path}: "):
+            load_prompts(path)
     with pytest.raises(UsageError, match="cannot read the prompts"):
         load_prompts(tmp_path / "none.jsonl")
     with pytest.raises(UsageError, match="holds no prompts"):

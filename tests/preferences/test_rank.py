@@ -185,7 +185,8 @@ def test_swapping_the_pair_negates_every_delta(judge_kind: str) -> None:
     assert there.sensitivity.keys() == back.sensitivity.keys()
     assert all(close(there.sensitivity[k], back.sensitivity[k], -1) for k in there.sensitivity)
     assert there.heterogeneity_p == pytest.approx(back.heterogeneity_p)
-    assert there.flags == back.flags
+    mirror = {"style_driven_gain": "style_driven_loss", "style_driven_loss": "style_driven_gain"}
+    assert there.flags == tuple(mirror.get(flag, flag) for flag in back.flags)
 
 
 @settings(max_examples=10, deadline=None)
@@ -248,6 +249,73 @@ def test_missing_judgments_are_counted_and_never_ties() -> None:
     )
     few = ranked(plain(["model_a", "model_b"] * 50 + ["invalid"]))
     assert not any(flag.startswith("missing_judgments") for flag in few.flags)
+
+
+def test_rows_that_gave_no_verdict_are_missing_judgments_too() -> None:
+    battles = dataclasses.replace(
+        plain(["model_a", "model_b"] * 150 + ["invalid"]), dropped={"unknown winner": 1700},
+        n_missing=1700,
+    )  # fmt: skip
+    deltas = ranked(battles)
+    assert (deltas.n_battles, deltas.n_invalid) == (300, 1701)
+    assert "missing_judgments:1701" in deltas.flags
+    # So are battles that are left out for want of style counts.
+    rows = list(simulated(100).battles)
+    rows[:6] = [dataclasses.replace(row, style_a=None, style_b=None) for row in rows[:6]]
+    short = ranked(Battles(tuple(rows), "x", False, {}))
+    assert (short.n_battles, short.n_invalid) == (194, 6)
+    assert {"without_style_left_out:6", "missing_judgments:6"} <= set(short.flags)
+
+
+def test_a_candidate_that_is_always_first_has_its_place_in_its_preference() -> None:
+    """Truth: −35 Elo at equal places; being first is worth more than that."""
+    rows = simulated(600, judge_kind="llm", substance=-0.2, position=0.36, slopes=(0, 0, 0, 0))
+    first = dataclasses.replace(rows, battles=tuple(b for b in rows.battles if b.model_a == "c"))
+    both, one_sided = ranked(rows), ranked(first)
+    assert both.substance_elo.upper < 0 < one_sided.raw_elo.estimate
+    assert not any(flag.startswith("position") for flag in both.flags)
+    assert "shown" not in both.sentence
+    assert one_sided.flags.count("position_not_identified") == 1
+    assert "c was always shown first, so what its place is worth is part" in one_sided.sentence
+    back = ranked(first, "c", "b")
+    assert "b was always shown second" in back.sentence
+    assert "position_not_identified" in back.flags
+
+
+def test_sides_that_chance_explains_are_not_flagged_and_others_are() -> None:
+    rows = simulated(400, judge_kind="human", per_prompt=1).battles
+    ours = [row for row in rows if row.model_a == "c"]
+    theirs = [row for row in rows if row.model_a == "b"]
+    n = min(len(ours), len(theirs))
+    even = ranked(Battles((*ours[:n], *theirs[: n - 20]), "x", False, {}))
+    tilted = ranked(Battles((*ours[:n], *theirs[: n - 60]), "x", False, {}))
+    assert not any(flag.startswith("position") for flag in even.flags)
+    assert "position_unbalanced" in tilted.flags
+
+
+@pytest.mark.parametrize(
+    ("longer", "flag", "twin"),
+    [(0.5, "style_driven_loss", "style_driven_gain"),
+     (2.0, "style_driven_gain", "style_driven_loss")],
+)  # fmt: skip
+def test_a_preference_that_style_explains_is_flagged_both_ways(
+    longer: float, flag: str, twin: str
+) -> None:
+    deltas = ranked(simulated(400, substance=0.0, slopes=(2, 0, 0, 0), longer=longer))
+    assert flag in deltas.flags
+    assert twin not in deltas.flags
+    assert flag not in ranked(simulated(400, substance=0.0, slopes=(0, 0, 0, 0))).flags
+
+
+@pytest.mark.parametrize("n_prompts", [15, 29, 30])
+def test_style_is_not_told_from_fewer_than_thirty_prompts(n_prompts: int) -> None:
+    # However many battles they have.
+    deltas = ranked(simulated(n_prompts, per_prompt=8, slopes=(0, 0, 0, 0)))
+    assert (deltas.substance_elo is None) == (n_prompts < 30)
+    assert ("too_few_clusters" in deltas.flags) == (n_prompts < 30)
+    assert (deltas.raw_elo.method, deltas.raw_elo.df) == ("t", float(n_prompts - 1))
+    given = ranked(simulated(n_prompts), style_coefficients=dict.fromkeys(FEATURES, 0.0))
+    assert given.substance_elo is not None
 
 
 def test_graded_outcomes_are_used_where_given() -> None:
@@ -374,8 +442,8 @@ def test_what_the_fit_knows_is_reported() -> None:
 
 
 def test_every_interval_says_how_it_was_made() -> None:
-    many, few = ranked(simulated(300)), ranked(simulated(40))
-    for deltas, n_clusters, method in ((many, 300, "normal"), (few, 40, "t")):
+    many, few = ranked(simulated(600)), ranked(simulated(40))
+    for deltas, n_clusters, method in ((many, 600, "normal"), (few, 40, "t")):
         df = None if method == "normal" else float(n_clusters - 1)
         parts = [deltas.raw_elo, deltas.substance_elo, deltas.style_elo, deltas.win_rate]
         parts += [deltas.raw_points, deltas.substance_points, deltas.style_points]

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
+
+import pytest
 
 from modeldiff_harness.artifacts import Battle
 from modeldiff_harness.builtin.feature_lmarena import create
+from modeldiff_harness.errors import RunError
+from modeldiff_harness.preferences.flags import describe_flag
 from modeldiff_harness.preferences.rows import rows_of_pair, style_columns
 
 GIVEN = {"tokens": 9.0, "headers": 0.0, "list_items": 0.0, "bold": 0.0}
@@ -55,3 +60,80 @@ def test_counts_of_another_set_are_not_taken_for_this_one() -> None:
     other = {"tokens": 9.0, "header_density": 0.1}
     row = dataclasses.replace(BARE, style_a=other, style_b=other)
     assert style_columns([row], create()).z is None
+
+
+def counted(**counts: float) -> Battle:
+    return dataclasses.replace(BARE, style_a=counts, style_b=counts)
+
+
+LISTS = {"tokens": 9.0, "headers": 0.0, "lists": 2.0, "bold": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (counted(**LISTS), "no 'list_items', 'lists' is unknown (did you mean 'list_items'?)"),
+        (counted(tokens=9.0, Headers=1.0, list_items=1.0, bold=0.0), "(did you mean 'headers'?)"),
+        (counted(tokens=9.0, headers=1.0, bold=0.0), "no 'list_items'; lmarena-v1 is asked for"),
+        (counted(length=9.0, verbosity=3.0), "'verbosity' is unknown"),
+    ],
+)
+def test_counts_of_unknown_names_are_said_with_the_nearest(row: Battle, said: str) -> None:
+    (flag,) = style_columns([row], create()).flags
+    assert flag.startswith("style_counts_unknown:")
+    assert said in flag
+    assert said in describe_flag(flag)
+
+
+def test_unknown_counts_are_said_where_the_answers_stand_in_for_them() -> None:
+    row = dataclasses.replace(TEXT, style_a=LISTS, style_b=LISTS)
+    columns = style_columns([row], create())
+    assert columns.z is not None
+    assert columns.flags[0].startswith("style_counts_unknown:no 'list_items', 'lists'")
+    # Counts of a larger set serve a smaller one, and tokens alone are no set.
+    more = dataclasses.replace(COUNTED, style_a=GIVEN | {"emoji": 1.0}, style_b=NONE)
+    assert style_columns([more], create()).flags == ()
+
+
+def test_lengths_in_signs_are_said() -> None:
+    row = dataclasses.replace(TEXT, response_a="我喜欢河流。", response_b="一条河")
+    columns = style_columns([row, TEXT], create())
+    assert columns.z[0][0] == (6 - 3) / (6 + 3 + 1)
+    assert columns.flags == ("tokens_counted_by_regex", "length_in_characters:2")
+    tokens = dataclasses.replace(row, style_a={"tokens": 7.0}, style_b={"tokens": 2.0})
+    assert style_columns([tokens], create()).flags == ()
+
+
+class Careless:
+    """A feature set that breaks its contract."""
+
+    name, features = "careless", ("tokens",)
+
+    def __init__(self, counts: Any = None, difference: Any = (0.0,)) -> None:
+        self.counts, self.gives = counts, difference
+
+    def count(self, answer: str, n_tokens: int | None) -> Any:
+        if isinstance(self.counts, Exception):
+            raise self.counts
+        return self.counts
+
+    def difference(self, a: Any, b: Any) -> Any:
+        return self.gives
+
+
+@pytest.mark.parametrize(
+    ("careless", "said"),
+    [
+        (Careless(ZeroDivisionError("oops")), "failed in count: ZeroDivisionError: oops"),
+        (Careless([1.0]), "counted None for 'tokens'"),
+        (Careless({"token": 1.0}), "counted None for 'tokens'"),
+        (Careless({"tokens": float("nan")}), "counted nan for 'tokens'"),
+        (Careless({"tokens": -1}), "counted -1 for 'tokens'"),
+        (Careless({"tokens": 1}, [0.0, 1.0]), "gave the difference"),
+        (Careless({"tokens": 1}, None), "failed in difference: TypeError"),
+        (Careless({"tokens": 1}, ["x"]), "gave the difference"),
+    ],
+)
+def test_a_feature_set_that_breaks_its_contract_is_named(careless: Careless, said: str) -> None:
+    with pytest.raises(RunError, match=f"the feature set 'careless' {said}"):
+        style_columns([TEXT], careless)

@@ -8,6 +8,9 @@ import numpy as np
 
 from modeldiff_harness.stats.estimates import Floats
 
+LEAST_CLUSTERS = 30
+"""Prompts or conversations that style effects are learnt from; below, sandwich errors are too
+small and raw is all that is told."""
 LARGEST_COEFFICIENT = 5.0
 """Log-odds per RMS of a feature beyond which the judge is close to a rule."""
 LARGEST_CONDITION = 1e8

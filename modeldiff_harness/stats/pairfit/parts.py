@@ -15,7 +15,11 @@ from modeldiff_harness.stats.logit import (
     intercept_influence,
     slope_influence,
 )
-from modeldiff_harness.stats.pairfit.diagnostics import condition_number, separation_flags
+from modeldiff_harness.stats.pairfit.diagnostics import (
+    LEAST_CLUSTERS,
+    condition_number,
+    separation_flags,
+)
 from modeldiff_harness.stats.pairfit.rows import Design, FitOptions, PairRows, pair_design
 from modeldiff_harness.stats.power import ELO_PER_LOGIT
 
@@ -88,7 +92,8 @@ def fit_controlled(
     if not rows.names:
         return None, ("style_control_not_available",)
     design = pair_design(rows, options)
-    if len(np.unique(rows.cluster_N)) <= design.x_NP.shape[1] + n_groups + 1:
+    least = LEAST_CLUSTERS if options.style_coefficients is None else 0
+    if len(np.unique(rows.cluster_N)) < max(least, design.x_NP.shape[1] + n_groups + 2):
         return None, ("too_few_clusters",)
     fit = fit_grouped_logit(
         rows.y_N,
@@ -102,7 +107,7 @@ def fit_controlled(
     information_N = rows.weight_N * fit.probability_N * (1.0 - fit.probability_N)
     condition = condition_number(design.x_NP, information_N)
     refused = separation_flags(
-        fit.slope_K, fit.probability_N, rows.weight_N, condition, fit.converged
+        fit.slope_K, fit.probability_N, rows.cluster_share_N, condition, fit.converged
     )
     if refused:
         return None, refused
