@@ -14,8 +14,9 @@ import math
 import os
 import re
 import stat
+from collections.abc import Set
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn, cast
 
 import yaml
 
@@ -24,6 +25,7 @@ from modeldiff_harness.errors import UsageError
 __all__ = [
     "MOST_MADE_BYTES",
     "MOST_WRITTEN_BYTES",
+    "Missing",
     "Unreadable",
     "json_value",
     "read_bytes",
@@ -60,6 +62,10 @@ class Unreadable(UsageError):
         self.line = line
 
 
+class Missing(Unreadable):
+    """There is no such file."""
+
+
 # ── files ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -72,7 +78,7 @@ def read_bytes(path: Path, what: str, *, most_bytes: int = MOST_WRITTEN_BYTES) -
     try:
         opened = os.open(path, flags)  # without O_NONBLOCK, opening a FIFO waits for its writer
     except FileNotFoundError:
-        raise Unreadable(f"{what} {path} does not exist.") from None
+        raise Missing(f"cannot read {what} {path}: it does not exist.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         problem = getattr(error, "strerror", None) or str(error)
         raise Unreadable(f"cannot read {what} {path}: {problem}.") from None
@@ -214,15 +220,23 @@ def yaml_value(text: str, source: str) -> Any:
     return None if tree is None else _plain(tree, source, {})
 
 
-def yaml_tree(text: str, source: str) -> yaml.Node | None:
+def yaml_tree(
+    text: str,
+    source: str,
+    *,
+    deepest: int = DEEPEST,
+    aliases: bool = True,
+    scalar_tags: Set[str] = frozenset(),
+) -> yaml.Node | None:
     """Return a YAML text as nodes, which know their lines; None when it is empty.
 
-    `source` names it in errors: "the policy gate.yaml".  Dates are text.  Raises Unreadable with
-    the line: no YAML, more than one document, a key twice, a tag that is not JSON's, too deep, or
-    more than 20,000 nodes with its aliases written out.
+    `source` names it in errors: "the policy gate.yaml".  Dates are text.  `aliases=False` refuses
+    them all; `scalar_tags` are further tags that pass, for the caller to read.  Raises Unreadable
+    with the line: no YAML, more than one document, a key twice, a tag that is not JSON's, too deep,
+    or more than 20,000 nodes with its aliases written out.
     """
     try:
-        loader = _Bounded(text, source)
+        loader = _Bounded(text, source, deepest, aliases, scalar_tags)
         try:
             return loader.get_single_node()
         finally:
@@ -282,11 +296,21 @@ def _resolvers() -> dict[str, Any]:
 class _Bounded(yaml.SafeLoader):
     """Composes nodes; counts, measures and refuses while it reads, before anything is built."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = _resolvers()
+    yaml_implicit_resolvers = _resolvers()
 
-    def __init__(self, text: str, source: str) -> None:
+    def __init__(
+        self,
+        text: str,
+        source: str,
+        deepest: int = DEEPEST,
+        aliases: bool = True,
+        scalar_tags: Set[str] = frozenset(),
+    ) -> None:
         super().__init__(text)
         self.source = source
+        self.deepest = deepest
+        self.aliases = aliases
+        self.scalar_tags = _SCALARS | scalar_tags
         self._depth = 0
         self._nodes = 0
         self._sizes: dict[int, int] = {}
@@ -294,11 +318,11 @@ class _Bounded(yaml.SafeLoader):
 
     def get_event(self) -> Any:
         """Return the next event, while there are not too many and they do not nest too deep."""
-        event = super().get_event()
+        event = super().get_event()  # type: ignore[no-untyped-call]
         self._depth += isinstance(event, yaml.CollectionStartEvent)
         self._depth -= isinstance(event, yaml.CollectionEndEvent)
         self._nodes += 1
-        if self._depth > DEEPEST:
+        if self._depth > self.deepest:
             _fail(self.source, event.start_mark.line + 1, "nested too deeply")
         if self._nodes > 2 * MOST_NODES:  # a collection is two events
             _fail(self.source, event.start_mark.line + 1, f"more than {MOST_NODES:,} values")
@@ -306,25 +330,28 @@ class _Bounded(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         """Return the next node, checked."""
-        line = self.peek_event().start_mark.line + 1
+        ahead = self.peek_event()  # type: ignore[no-untyped-call]
+        line = ahead.start_mark.line + 1
         alias = self.check_event(yaml.AliasEvent)
-        node: yaml.Node = super().compose_node(parent, index)
+        if alias and not self.aliases:
+            _fail(self.source, line, "anchors and aliases are not used here")
+        node = cast(yaml.Node, super().compose_node(parent, index))
         if alias:
             if id(node) not in self._sizes:
                 _fail(self.source, line, "an alias stands for what it is in")
             return node
         size = 1
         if isinstance(node, yaml.ScalarNode):
-            if node.tag not in _SCALARS:
-                _fail(self.source, line, f"the tag {_shown(node.tag)!r} is not understood")
+            if node.tag not in self.scalar_tags:
+                _fail(self.source, line, f"the tag {_tag_name(node)!r} is not understood")
         elif isinstance(node, yaml.MappingNode):
             if node.tag != _TAG + "map":
-                _fail(self.source, line, f"the tag {_shown(node.tag)!r} is not understood")
+                _fail(self.source, line, f"the tag {_tag_name(node)!r} is not understood")
             self._keys(node)
             size += sum(self._sizes[id(key)] + self._sizes[id(value)] for key, value in node.value)
         else:
             if node.tag != _TAG + "seq":
-                _fail(self.source, line, f"the tag {_shown(node.tag)!r} is not understood")
+                _fail(self.source, line, f"the tag {_tag_name(node)!r} is not understood")
             size += sum(self._sizes[id(item)] for item in node.value)
         if size > MOST_NODES:
             _fail(self.source, line, f"its aliases stand for more than {MOST_NODES:,} values")
@@ -380,6 +407,10 @@ def _decoded(data: bytes, source: str) -> str:
 def _fail(source: str, line: int | None, problem: str, hint: str = "") -> NoReturn:
     where = f", line {line}" if line is not None else ""
     raise Unreadable(f"{source}{where}: {problem}.", hint=hint, line=line)
+
+
+def _tag_name(node: yaml.Node) -> str:
+    return _shown(str(node.tag).replace(_TAG, "!!"))
 
 
 def _shown(text: str) -> str:
