@@ -53,6 +53,7 @@ __all__ = [
     "digest_of",
     "existing_folder",
     "named_objects",
+    "point_to_run",
     "read_run",
     "resolve_run_folder",
     "versions_of",
@@ -65,6 +66,8 @@ _MANIFEST = "manifest.json"
 _KEY_LENGTH = 32
 _HASH_ON_LOAD_BYTES = 256 * 2**20
 """Files up to this size are checked against their digest whenever they are used."""
+_POINTERS = "runs"
+"""Folder of a store that says which runs elsewhere use it."""
 _MOST_RECORD_BYTES = 64 * 2**20
 """A manifest or a run.json is smaller than this by far."""
 
@@ -397,14 +400,32 @@ def read_run(file: Path) -> RunFile:
         raise RunError(f"{file} is no record of a run: {error}.") from error
 
 
-def named_objects(data: Path) -> set[tuple[str, str]]:
-    """Return (verb, key) of every object that a run below `data` names.
+def point_to_run(store: Path, run: Path) -> None:
+    """Leave word in a store of a run whose record lies elsewhere: `gc` of the store asks it."""
+    if not run.absolute().is_relative_to(store.absolute()):
+        folder = store / _POINTERS
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / f"{digest_of(str(run.absolute()))}.txt", str(run.absolute()))
 
-    Raises RunError at the first record that cannot be read: what it names is not known.
+
+def named_objects(data: Path, store: Path | None = None) -> set[tuple[str, str]]:
+    """Return (verb, key) of every object that a run below `data`, or one that used `store`, names.
+
+    A run whose folder was removed names nothing.  Raises RunError at the first record that cannot
+    be read: what it names is not known.
     """
+    folders = {file.parent for file in (data / "runs").glob("*/run.json")}
+    for pointer in (store / _POINTERS).glob("*.txt") if store is not None else ():
+        try:
+            run = Path(read_regular(pointer, most_bytes=2**16).decode("utf-8"))
+            folders |= {run} if run.is_dir() else set()
+        except (OSError, ValueError) as error:
+            raise RunError(f"{pointer} cannot be read: {first_line(error)}.") from error
+        if not run.parent.is_dir():
+            raise RunError(f"{pointer} names runs that cannot be reached: {run}.")
     named: set[tuple[str, str]] = set()
-    for file in sorted((data / "runs").glob("*/run.json")):
-        named |= read_run(file).named
+    for folder in sorted(folders):
+        named |= read_run(folder / "run.json").named
     return named
 
 

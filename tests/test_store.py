@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from modeldiff_harness.store import (
     digest_of,
     existing_folder,
     named_objects,
+    point_to_run,
     read_run,
     resolve_run_folder,
     write_atomically,
@@ -301,6 +303,21 @@ def test_a_record_names_what_was_done_what_is_to_be_done_and_what_others_find(tm
               "artifacts": {"benchmarks": names["c"]}, "config": {"x": [1]}}  # fmt: skip
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     assert named_objects(tmp_path) == {("train", n * 32) for n in "abc"}
+
+
+def test_a_store_knows_the_runs_whose_records_lie_elsewhere(tmp_path):
+    store, data = tmp_path / "store", tmp_path / "data"
+    folder = data / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(RUN), encoding="utf-8")
+    assert named_objects(store / "data", store) == set()
+    point_to_run(store, folder)
+    assert named_objects(store / "data", store) == {("train", "0" * 32)}
+    shutil.rmtree(folder)
+    assert named_objects(store / "data", store) == set(), "a run that was removed is given up"
+    shutil.rmtree(data)
+    with pytest.raises(RunError, match="cannot be reached"):
+        named_objects(store / "data", store)
 
 
 @pytest.mark.parametrize("name", [*RECORDS, "folder", "pipe"])

@@ -120,7 +120,7 @@ class BenchmarkRow:
     q: float | None
     """Benjamini–Hochberg over primary rows."""
     mde: float | None
-    """Minimum detectable effect at 80 % power, two-sided 5 %."""
+    """Minimum detectable effect at 80 % power, two-sided 5 %; by t where the row has `df`."""
     method: str
     """How interval and p were made, in words."""
     n_unmatched: int
@@ -144,12 +144,17 @@ class BenchmarkRow:
     noise: RerunNoise | None = None
     """Of the baseline; None without reruns."""
     unpaired: UnpairedErrors = UnpairedErrors()
+    guarded: Interval | None = None
+    """The 95 % interval that a gate may decide by: moved out to what rare losses that no item shows
+    may still do.  None: the row's own may."""
+    not_gateable: str = ""
+    """Why no interval of these items may decide a gate, in one clause; empty where one may."""
 
     def columns(self) -> dict[str, Any]:
         """Return the row as one line of a table: what belongs together gets a column each."""
         counts, noise, effect = self.counts, self.noise, self.effect
-        clusters, simultaneous = self.clusters, self.simultaneous
-        grouped = ("counts", "clusters", "simultaneous", "effect", "noise", "unpaired")
+        clusters, simultaneous, guarded = self.clusters, self.simultaneous, self.guarded
+        grouped = ("counts", "clusters", "simultaneous", "effect", "noise", "unpaired", "guarded")
         return {
             **{f.name: getattr(self, f.name) for f in fields(self) if f.name not in grouped},
             "fixed": counts and counts.fixed,
@@ -160,6 +165,8 @@ class BenchmarkRow:
             "n_clusters": clusters and clusters.n,
             "simultaneous_lower": simultaneous and simultaneous.lower,
             "simultaneous_upper": simultaneous and simultaneous.upper,
+            "guarded_lower": guarded and guarded.lower,
+            "guarded_upper": guarded and guarded.upper,
             "effect": effect and effect.size,
             "effect_name": effect.name if effect else "",
             "n_reruns": noise.n_reruns if noise else 0,

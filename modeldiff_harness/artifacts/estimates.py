@@ -8,7 +8,16 @@ from typing import Literal
 __all__ = ["Estimate", "Interval", "IntervalMethod", "ShareComparison"]
 
 IntervalMethod = Literal[
-    "", "normal", "t", "Bonett-Price", "MOVER", "BCa", "bootstrap", "Newcombe", "score"
+    "",
+    "normal",
+    "t",
+    "Bonett-Price",
+    "MOVER",
+    "BCa",
+    "bootstrap",
+    "bounded mean",
+    "Newcombe",
+    "score",
 ]
 """How an interval was made; empty: not recorded.  Only `normal` (estimate ± z·se) and `t` (with
 `df`) follow from estimate and standard error at every other confidence."""

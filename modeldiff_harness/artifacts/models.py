@@ -81,7 +81,7 @@ class ComparabilityCheck:
     """One preflight question about a pair."""
 
     check: str
-    """tokenizer, chat_template, double_bos, dtype, width, adapter_applied, differs_at_site, …"""
+    """tokenizer, context, finite_logits, adapter_applied, differs_at_site …: docs/how-to/own-pair.md"""
     status: Literal["ok", "warning", "latents_refused", "refused", "skipped"]
     detail: str
 

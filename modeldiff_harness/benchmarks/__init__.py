@@ -10,7 +10,7 @@ sample_table.py      samples as columns
 answer_faults.py     answers that say little: not extracted, empty, truncated, refused
 importers.py         which importer reads a path
 bounded_files.py     how it may read; bounded_parquet.py: the same for parquet
-epoch_reducers.py    what Inspect makes of several epochs
+epoch_reducers.py    what Inspect makes of several epochs; inspect_epochs.py: of one log's
 directions.py        whether higher is better, as a source states it
 pairing/             two models' results on the same items become rows with intervals
 flips.py             items lost and gained, with both answers

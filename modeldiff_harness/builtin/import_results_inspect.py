@@ -10,9 +10,8 @@ import hashlib
 import json
 import math
 import re
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,13 @@ from modeldiff_harness.benchmarks.bounded_files import (
     read_json,
     walk_files,
 )
-from modeldiff_harness.benchmarks.epoch_reducers import MEAN, PLAIN_FOR_ONE_EPOCH, epoch_reducer
+from modeldiff_harness.benchmarks.epoch_reducers import MEAN
+from modeldiff_harness.benchmarks.inspect_epochs import (
+    EpochAnswer,
+    LogReducers,
+    scores_of,
+    value_to_float,
+)
 from modeldiff_harness.benchmarks.pairing.metric_values import MEAN_OF_SCORED
 from modeldiff_harness.benchmarks.samples import shorten
 from modeldiff_harness.benchmarks.tasks import capability_by_name
@@ -39,9 +44,6 @@ _REFERENCE = re.compile(r"attachment://([0-9a-f]{1,64})")
 _HEADERS = ("header.json", "_journal/start.json")
 _FILTER = "none"
 _DEPTH = 2
-_GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
-"""Inspect's letters: correct, partial, incorrect, no answer."""
-_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 _LENGTH_STOPS = ("max_tokens", "model_length")
 _UNNAMED_SCORER = "score"
 _MODEL_ARGUMENTS = ("model_path", "peft_path", "adapter", "revision")
@@ -255,7 +257,7 @@ def _task(name: str, log: _Log, notes: list[str]) -> MeasuredTask:
         _answer(raw, scorer, f"{log.file.name}: sample {number}")
         for number, raw in enumerate(_raw_samples(log.file, log.header))
     ]
-    reducers = _Reducers(results, _mapping(spec.get("config")), answers)
+    reducers = LogReducers(results, _mapping(spec.get("config")), answers)
     samples = reducers.samples(answers)
     metrics = dict.fromkeys([*reducers.of_results(results), *reducers.metrics])
     for metric, reducer in reducers.unknown.items():
@@ -312,99 +314,6 @@ def _count(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """One sample in one epoch."""
-
-    sample: TaskSample
-    raw: Mapping[str, Any]
-    """Metric → value as the scorer gave it."""
-
-
-class _Reducers:
-    """How the log makes one value an item of several epochs, scorer by scorer."""
-
-    def __init__(
-        self, results: Mapping[str, Any], config: Mapping[str, Any], answers: Sequence[_Answer]
-    ) -> None:
-        stated = config.get("epochs_reducer")
-        named = stated if isinstance(stated, list) else [stated]
-        self._default = tuple(dict.fromkeys(one for one in named if isinstance(one, str)))
-        self._of: dict[str, tuple[str, ...]] = {}
-        for score in _scores(results):
-            for key in dict.fromkeys((score.get("name"), score.get("scorer"))):
-                if isinstance(key, str) and isinstance(score.get("reducer"), str):
-                    listed = (*self._of.get(key, ()), score["reducer"])
-                    self._of[key] = tuple(dict.fromkeys(listed))
-        items = Counter(answer.sample.doc_id for answer in answers)
-        self._one_epoch = max(items.values(), default=1) == 1
-        raw = dict.fromkeys(metric for answer in answers for metric in answer.raw)
-        self._reduced = any(self.of(metric) != (MEAN,) for metric in raw)
-        self.metrics: tuple[str, ...] = tuple(
-            self.name(metric, reducer)
-            for metric in raw
-            for reducer in self.of(metric)
-            if epoch_reducer(reducer) is not None
-        )
-        self.unknown: dict[str, str] = {
-            metric: reducer
-            for metric in raw
-            for reducer in self.of(metric)
-            if epoch_reducer(reducer) is None
-        }
-
-    def of(self, metric: str) -> tuple[str, ...]:
-        """The reducers of a metric; "mean" for whatever leaves a single epoch as it is."""
-        scorer, _, key = metric.rpartition(".")
-        known = (self._of.get(name) for name in (metric, key, scorer))
-        stated = next((one for one in known if one), self._default) or (MEAN,)
-        if self._one_epoch:
-            stated = tuple(MEAN if one in PLAIN_FOR_ONE_EPOCH else one for one in stated)
-        return tuple(dict.fromkeys(stated))
-
-    def name(self, metric: str, reducer: str) -> str:
-        """What a metric is called, as Inspect shows it: the mean is the scorer's own name."""
-        plain = reducer == MEAN or (self._one_epoch and reducer in PLAIN_FOR_ONE_EPOCH)
-        return metric if plain else f"{metric}/{reducer}"
-
-    def of_results(self, results: Mapping[str, Any]) -> list[str]:
-        """The metrics in the order of the log's own table, of those that the samples have."""
-        named = [self.name(str(one.get("name")), str(one.get("reducer") or MEAN))
-                 for one in _scores(results)]  # fmt: skip
-        return [name for name in named if name in self.metrics]
-
-    def samples(self, answers: Sequence[_Answer]) -> list[TaskSample]:
-        """An answer an epoch where epochs are averaged, else one an item, reduced as the log does.
-
-        Raises UsageError for an epoch that stands twice.
-        """
-        if not self._reduced:
-            return [answer.sample for answer in answers]
-        items: dict[int | str, dict[int, _Answer]] = {}
-        for answer in answers:
-            epochs = items.setdefault(answer.sample.doc_id, {})
-            if epochs.setdefault(answer.sample.repeat, answer) is not answer:
-                raise UsageError(
-                    f"sample {answer.sample.doc_id!r} has epoch {answer.sample.repeat} twice."
-                )
-        return [self._one(list(epochs.values())) for epochs in items.values()]
-
-    def _one(self, epochs: Sequence[_Answer]) -> TaskSample:
-        values = {}
-        for metric in dict.fromkeys(metric for answer in epochs for metric in answer.raw):
-            scored = [
-                raw
-                for raw in (answer.raw.get(metric) for answer in epochs)
-                if isinstance(raw, (str, int, float)) and not math.isnan(_number(raw))
-            ]
-            for name in self.of(metric):
-                reduce = epoch_reducer(name)
-                if reduce is not None:
-                    found = reduce(scored, _number) if scored else math.nan
-                    values[self.name(metric, name)] = found
-        return replace(epochs[0].sample, values=values, repeat=0)
-
-
 def _limit(value: Any) -> float | None:
     if isinstance(value, list) and len(value) == 2 and all(isinstance(v, int) for v in value):
         value = value[1] - value[0]
@@ -413,7 +322,7 @@ def _limit(value: Any) -> float | None:
     return float(value)
 
 
-def _answer(raw: Mapping[str, Any], scorer: str, where: str) -> _Answer:
+def _answer(raw: Mapping[str, Any], scorer: str, where: str) -> EpochAnswer:
     """Read one sample; `scorer`: what the one `score` of version 1 is called."""
     if raw.get("id") is None or not _count(raw.get("epoch")):
         raise UsageError(f"{where} has no id and epoch.")
@@ -427,8 +336,8 @@ def _answer(raw: Mapping[str, Any], scorer: str, where: str) -> _Answer:
     if scores is not None and not isinstance(scores, dict):
         raise UsageError(f"{where} has scores that are {type(scores).__name__}, not an object.")
     values = _values(scores or {})
-    numbers = {metric: _number(value) for metric, value in values.items()}
-    return _Answer(_sample(kept, numbers), values)
+    numbers = {metric: value_to_float(value) for metric, value in values.items()}
+    return EpochAnswer(_sample(kept, numbers), values)
 
 
 def _sample(raw: Mapping[str, Any], values: dict[str, float]) -> TaskSample:
@@ -505,21 +414,6 @@ def _values(scores: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _number(value: Any) -> float:
-    """As Inspect's value_to_float; NaN for what has no number, so that it is counted."""
-    if isinstance(value, str):
-        if value in _GRADES:
-            return _GRADES[value]
-        if value.lower() in _WORDS:
-            return _WORDS[value.lower()]
-    if isinstance(value, (str, int, float)):
-        try:
-            return float(value)
-        except (ValueError, OverflowError):
-            return math.nan
-    return math.nan
-
-
 def _results(header: Mapping[str, Any]) -> Mapping[str, Any]:
     """The log's results; those of version 1 have one `scorer` and its `metrics` beside."""
     results = _mapping(header.get("results"))
@@ -529,23 +423,19 @@ def _results(header: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**results, "scores": [{**scorer, "metrics": _mapping(results.get("metrics"))}]}
 
 
-def _scores(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [score for score in map(_mapping, _list(results.get("scores"))) if score]
-
-
 def _scorer_names(results: Mapping[str, Any]) -> list[str]:
-    return [str(one["name"]) for one in _scores(results) if isinstance(one.get("name"), str)]
+    return [str(one["name"]) for one in scores_of(results) if isinstance(one.get("name"), str)]
 
 
-def _printed(results: Mapping[str, Any], reducers: _Reducers) -> dict[str, float]:
+def _printed(results: Mapping[str, Any], reducers: LogReducers) -> dict[str, float]:
     """The mean over items, and its standard error, of every scorer and way to reduce epochs."""
     printed: dict[str, float] = {}
-    for score in _scores(results):
+    for score in scores_of(results):
         name = reducers.name(str(score.get("name")), str(score.get("reducer") or MEAN))
         metrics = _mapping(score.get("metrics"))
         for wanted, suffix in ((_HEADLINES, ""), (("stderr",), "_stderr")):
             for headline in wanted:
-                value = _number(_mapping(metrics.get(headline)).get("value"))
+                value = value_to_float(_mapping(metrics.get(headline)).get("value"))
                 if math.isfinite(value):
                     printed.setdefault(f"{name}{suffix},{_FILTER}", value)
     return printed

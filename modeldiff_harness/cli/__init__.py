@@ -37,6 +37,7 @@ from modeldiff_harness.cli.signals import ending_signals, ignore_signals
 from modeldiff_harness.cli.stages import stage_commands
 from modeldiff_harness.cli.store import gc, verify
 from modeldiff_harness.cli.streams import standard_streams
+from modeldiff_harness.cli.sums import reproducible_sums
 from modeldiff_harness.cli.tasks import tasks
 from modeldiff_harness.disk import DISK_ERRORS, disk_failure
 from modeldiff_harness.errors import MdhError, first_line, is_interrupt
@@ -98,6 +99,7 @@ def main(args: Sequence[str] | None = None) -> None:
     given = [token for token in given if token != "--debug"]
     if not debug:
         quiet_libraries()
+    reproducible_sums()
     with standard_streams() as (out, _), ending_signals():
         code = _run(given, debug)
         out.flush()

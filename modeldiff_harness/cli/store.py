@@ -48,7 +48,7 @@ def verify(fix: bool) -> None:
 def gc(dry_run: bool) -> None:
     """Remove objects that no run names and leftovers of broken-off work."""
     try:
-        named = named_objects(default_data_folder())
+        named = named_objects(default_data_folder(), default_store_folder())
     except RunError as error:
         raise RunError(
             f"nothing was removed: {error.message}",

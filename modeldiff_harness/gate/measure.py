@@ -1,9 +1,11 @@
 """The report's number behind a criterion, with its interval at the gate's confidence.
 
 Reports carry 95 % intervals, a gate decides by others.  How an interval was made says how the
-other follows: Bonett-Price from the counts of fixed and broken items (with the exact one-sided
-McNemar test), normal and t from the standard error; the ends of any other interval are scaled
-about the estimate.
+other follows: right or wrong from the counts of fixed and broken items (`guarded_interval`, with
+the exact one-sided McNemar test), normal and t from the standard error; the ends of any other
+interval are scaled about the estimate.  A row's guarded ends, which hold for rare losses, move the
+gate's out.  Where a row's items are too few for any bound, no loss is excluded: a score between 0
+and 1 gets the whole scale for an interval, another metric no number.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from modeldiff_harness.artifacts import (
     BenchmarkRow,
     Estimate,
     PairedCounts,
+    PreferenceDeltas,
     PreferencesReport,
     Report,
 )
@@ -26,7 +29,8 @@ from modeldiff_harness.gate.policy import Rule
 from modeldiff_harness.preferences.flags import describe_flag
 from modeldiff_harness.report.wording import on_unit_scale
 from modeldiff_harness.stats.estimates import critical_value
-from modeldiff_harness.stats.paired_binary import bonett_price_interval
+from modeldiff_harness.stats.paired_binary import guarded_interval
+from modeldiff_harness.stats.stratified import PooledPart, pool_by_items
 
 __all__ = [
     "REPORT_CONFIDENCE",
@@ -40,6 +44,8 @@ __all__ = [
 
 REPORT_CONFIDENCE = 0.95
 """Level of the intervals in a report."""
+FEWEST_PROMPTS_TO_GATE = 30
+"""Prompts or conversations below which a whole preference decides nothing."""
 _FEW_PROMPTS = 100
 
 
@@ -99,7 +105,7 @@ def measure(report: Report, rule: Rule, confidence: float) -> Measured | Missing
         comparable = [row for row in rows if on_unit_scale(row)] or rows[:1]
         if not comparable:
             return Missing(f"no task of the report measures {rule.subject}")
-        return _pooled([measure_row(row, confidence) for row in comparable])
+        return _pooled([measure_row(row, confidence) for row in comparable], comparable)
     found = _find_row(section.rows, rule)
     if isinstance(found, Missing):
         failed = [f.reason for f in section.failures if f.task == rule.subject]
@@ -126,15 +132,19 @@ def _find_row(rows: Sequence[BenchmarkRow], rule: Rule) -> BenchmarkRow | Missin
     return Missing(f"{rule.subject} has {what}; it has {known}")
 
 
-def measure_row(row: BenchmarkRow, confidence: float) -> Measured:
-    """Return a benchmark row's difference with its interval at `confidence`."""
+def measure_row(row: BenchmarkRow, confidence: float) -> Measured | Missing:
+    """Return a benchmark row's difference with its interval at `confidence`, or why none may."""
+    if row.not_gateable and not on_unit_scale(row):
+        return Missing(row.not_gateable)
     if row.interval_method == "Bonett-Price" and row.counts is not None:
         ends, loss_p = _from_counts(row, row.counts, confidence)
-        method = "Bonett-Price interval, exact one-sided McNemar"
+        method = "interval of paired proportions, exact one-sided McNemar"
     else:
         known = Estimate(row.delta, row.lower, row.upper, row.se, row.df, row.interval_method)
-        ends, loss_p = at_confidence(known, confidence), _loss_p(row)
+        ends, loss_p = _guarded(row, at_confidence(known, confidence), confidence), _loss_p(row)
         method = row.method
+    if row.not_gateable:  # a loss can still be significant, but none is excluded
+        ends = ends._replace(lower=-1.0, upper=1.0)
     return Measured(
         unit="share" if on_unit_scale(row) else row.metric,
         higher_is_better=row.higher_is_better,
@@ -148,16 +158,17 @@ def measure_row(row: BenchmarkRow, confidence: float) -> Measured:
         candidate=row.candidate,
         noise_se=row.noise.se if row.noise is not None else 0.0,
         rows=(row,),
+        remarks=(f"{row.task}: {row.not_gateable}",) if row.not_gateable else (),
     )
 
 
 def _from_counts(
     row: BenchmarkRow, counts: PairedCounts, confidence: float
 ) -> tuple[Ends, float | None]:
-    """Return the Bonett-Price interval and the exact one-sided p of a loss."""
+    """Return the interval of paired proportions and the exact one-sided p of a loss."""
     gained, lost = counts.fixed, counts.broken
     rising, falling = (gained, lost) if row.higher_is_better else (lost, gained)
-    lower, upper, se = bonett_price_interval(rising, falling, row.n, confidence)
+    lower, upper, se = guarded_interval(rising, falling, row.n, confidence)
     return Ends(lower, upper, se, None), float(bdtr(gained, gained + lost, 0.5))
 
 
@@ -169,37 +180,41 @@ def _loss_p(row: BenchmarkRow) -> float | None:
     return row.p / 2.0 if is_loss else 1.0 - row.p / 2.0
 
 
-def _pooled(parts: Sequence[Measured]) -> Measured:
-    """Return the mean over all items of several tasks, larger being better.
-
-    Weights by n, Σ nᵢδᵢ/Σ nᵢ with independent errors, as the report pools a capability.
-    """
-    if len(parts) == 1:
-        return parts[0]
-    total = sum(part.n for part in parts)
-    weights = [part.n / total for part in parts]
-    oriented = [
-        (p.delta, p.lower, p.upper) if p.higher_is_better else (-p.delta, -p.upper, -p.lower)
-        for p in parts
-    ]
-    mean = sum(w * delta for w, (delta, _, _) in zip(weights, oriented, strict=True))
-    below = math.hypot(*(w * (d - lo) for w, (d, lo, _) in zip(weights, oriented, strict=True)))
-    above = math.hypot(*(w * (hi - d) for w, (d, _, hi) in zip(weights, oriented, strict=True)))
+def _pooled(
+    parts: Sequence[Measured | Missing], rows: Sequence[BenchmarkRow]
+) -> Measured | Missing:
+    """Return the mean over all items of several tasks, larger being better."""
+    for part, row in zip(parts, rows, strict=True):
+        if isinstance(part, Missing):
+            return Missing(f"{row.task}: {part.reason}")
+    known = [part for part in parts if isinstance(part, Measured)]
+    if len(known) == 1:
+        return known[0]
+    pooled = pool_by_items([_better(part) for part in known])
+    total = sum(part.n for part in known)
     return Measured(
-        unit=parts[0].unit,
+        unit=known[0].unit,
         higher_is_better=True,
-        delta=mean,
-        lower=mean - below,
-        upper=mean + above,
-        se=math.hypot(*(w * p.se for w, p in zip(weights, parts, strict=True))),
-        df=None,
+        delta=pooled.delta,
+        lower=pooled.lower,
+        upper=pooled.upper,
+        se=pooled.se or 0.0,
+        df=pooled.df,
         loss_p=None,
         n=total,
         n_unit="items",
-        method=f"{len(parts)} tasks, mean over their items",
-        noise_se=math.hypot(*(w * p.noise_se for w, p in zip(weights, parts, strict=True))),
-        rows=tuple(row for part in parts for row in part.rows),
+        method=f"{len(known)} tasks, mean over their items",
+        noise_se=math.hypot(*(part.n / total * part.noise_se for part in known)),
+        rows=tuple(row for part in known for row in part.rows),
+        remarks=tuple(text for part in known for text in part.remarks),
     )
+
+
+def _better(part: Measured) -> PooledPart:
+    """Return the part with larger being better."""
+    if part.higher_is_better:
+        return PooledPart(part.n, part.delta, part.lower, part.upper, part.se, part.df)
+    return PooledPart(part.n, -part.delta, -part.upper, -part.lower, part.se, part.df)
 
 
 def _preference(section: PreferencesReport, rule: Rule, confidence: float) -> Measured | Missing:
@@ -213,6 +228,8 @@ def _preference(section: PreferencesReport, rule: Rule, confidence: float) -> Me
     ]
     source: str
     if rule.within is None:
+        if too_few := _too_few_prompts(deltas):
+            return Missing(too_few)
         found = deltas.substance_elo if rule.subject == "substance" else deltas.raw_elo
         n, source = deltas.n_prompts, deltas.judge
     else:
@@ -221,8 +238,8 @@ def _preference(section: PreferencesReport, rule: Rule, confidence: float) -> Me
             return Missing(f"no prompts of the capability {rule.within} were judged")
         if category.few:
             return Missing(
-                f"{category.n_prompts} prompts of {rule.within} are too few to gate; "
-                f"{_FEW_PROMPTS} are needed"
+                f"{category.n_prompts} prompts of {rule.within} are too few to gate, or too few of "
+                f"them prefer a side; {_FEW_PROMPTS} are needed"
             )
         found = category.substance_elo if rule.subject == "substance" else category.raw_elo
         n, source = category.n_prompts, deltas.judge
@@ -242,13 +259,48 @@ def _preference(section: PreferencesReport, rule: Rule, confidence: float) -> Me
     )
 
 
+def _too_few_prompts(deltas: PreferenceDeltas) -> str:
+    """Return why so few prompts, or so few that prefer a side, decide nothing, or nothing."""
+    n_clusters = deltas.n_clusters
+    if n_clusters < FEWEST_PROMPTS_TO_GATE:
+        return (
+            f"{n_clusters} prompts or conversations are too few to gate; "
+            f"{FEWEST_PROMPTS_TO_GATE} are needed"
+        )
+    decided = [flag for flag in deltas.flags if flag.startswith("few_decided")]
+    return describe_flag(decided[0]) if decided else ""
+
+
 def at_confidence(known: Estimate, confidence: float) -> Ends:
     """Return the ends at `confidence` of an estimate that is known with its 95 % interval."""
     if known.method in ("normal", "t") and known.se:
         half = critical_value(confidence, known.df) * known.se
         return Ends(known.estimate - half, known.estimate + half, known.se, known.df)
-    reach = critical_value(confidence)
-    scale = reach / critical_value(REPORT_CONFIDENCE)
+    reach, scale = critical_value(confidence), _scale(confidence)
     lower = known.estimate - (known.estimate - known.lower) * scale
     upper = known.estimate + (known.upper - known.estimate) * scale
     return Ends(lower, upper, (upper - lower) / (2.0 * reach), None)
+
+
+def _scale(confidence: float) -> float:
+    """Return by how much an interval's arms grow from the report's confidence to the gate's.
+
+    By the normal's critical values; above 95 % those of an exponential tail, as bounds of rare
+    losses have it, are larger.
+    """
+    normal = critical_value(confidence) / critical_value(REPORT_CONFIDENCE)
+    if confidence <= REPORT_CONFIDENCE:
+        return normal
+    exponential = math.log((1.0 - confidence) / 2.0) / math.log((1.0 - REPORT_CONFIDENCE) / 2.0)
+    return max(normal, exponential)
+
+
+def _guarded(row: BenchmarkRow, ends: Ends, confidence: float) -> Ends:
+    """Return the ends moved out to the row's guarded ones."""
+    if row.guarded is None:
+        return ends
+    scale = _scale(confidence)
+    return ends._replace(
+        lower=min(ends.lower, row.delta - (row.delta - row.guarded.lower) * scale),
+        upper=max(ends.upper, row.delta + (row.guarded.upper - row.delta) * scale),
+    )

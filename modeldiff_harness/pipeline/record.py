@@ -25,7 +25,13 @@ from modeldiff_harness.disk import disk_failure, write_atomically
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.pipeline.context import RunContext
 from modeldiff_harness.stages import Stage
-from modeldiff_harness.store import default_data_folder, digest_of, read_run, versions_of
+from modeldiff_harness.store import (
+    default_data_folder,
+    digest_of,
+    point_to_run,
+    read_run,
+    versions_of,
+)
 from modeldiff_harness.version import __version__
 
 __all__ = ["RunRecord"]
@@ -67,6 +73,7 @@ class RunRecord:
             with suppress(RunError):  # none yet, or not readable
                 self._before = read_run(self.folder / "run.json").named
             self.write("running")
+            point_to_run(self.context.store.root, self.folder)
         except OSError as error:
             raise disk_failure(error, self.folder) from error
 

@@ -14,6 +14,7 @@ _MEANINGS = {
     "length_in_characters": "length is counted in characters where the script sets no spaces "
     "between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese)",
     "few_clusters": "fewer than 50 prompts or conversations: intervals use Student's t",
+    "few_decided": "hardly any prompt prefers a side, too few to gate:",
     "heuristic_judge": "the judge is a heuristic: a diagnostic, not evidence of quality",
     "ill_conditioned": "style and outcome cannot be told apart: raw only",
     "fixed_style_coefficients": "the style effects were given, not learnt from these battles",

@@ -169,7 +169,9 @@ def _learnt(fit: PairFit, own: BattleRows, ridge: float) -> FitOptions:
     """Style effects learnt from all battles, for the categories of the pair's own, if they can."""
     effects = [f.coefficient for f in fit.features if f.coefficient is not None]
     known = own.rows.names and len(effects) == len(own.rows.names) == len(fit.features)
-    return FitOptions(effects if known else None, ridge)
+    if not known:
+        return FitOptions(None, ridge)
+    return FitOptions(effects, ridge, style_covariance=fit.style_covariance)
 
 
 def _by_category(fits: PreferenceFits, options: FitOptions) -> PreferenceFits:

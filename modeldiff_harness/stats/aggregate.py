@@ -21,6 +21,10 @@ from modeldiff_harness.stats.estimates import (
 
 Record = TypeVar("Record")
 
+FEWEST_UNITS = 50
+"""Documents, or clusters of them, below which percentiles of a bootstrap decide no gate."""
+FEWEST_MOVED = 20
+"""Documents that must differ between the models for the same."""
 _MOST_UNDEFINED_SHARE = 0.05
 
 
@@ -56,7 +60,8 @@ def aggregate_difference(
     draws = _resampled_differences(
         baseline, candidate, aggregate, index, n_units, n_resamples, seed
     )
-    return _from_draws(whole, draws, n_resamples, n, n_units, confidence)
+    n_moved = sum(one != other for one, other in zip(baseline, candidate, strict=True))
+    return _from_draws(whole, draws, n_resamples, n, n_units, n_moved, confidence)
 
 
 def summed_difference(
@@ -96,7 +101,8 @@ def summed_difference(
         sums = units[rng.integers(0, n_units, n_units)].sum(axis=0)
         draws[row] = _defined(combine, sums[half:]) - _defined(combine, sums[:half])
     kept = draws[np.isfinite(draws)]
-    return _from_draws(whole, kept, n_resamples, n, n_units, confidence)
+    n_moved = int((base != cand).any(axis=1).sum())
+    return _from_draws(whole, kept, n_resamples, n, n_units, n_moved, confidence)
 
 
 def _defined(combine: Callable[[Floats], float], sums: Floats) -> float:
@@ -113,6 +119,7 @@ def _from_draws(
     n_resamples: int,
     n: int,
     n_units: int,
+    n_moved: int,
     confidence: float,
 ) -> PairedEstimate | Undetermined:
     delta = whole[1] - whole[0]
@@ -138,7 +145,20 @@ def _from_draws(
         method="joint document bootstrap",
         confidence=confidence,
         n_clusters=None if n_units == n else n_units,
+        not_gateable=_too_few(n_units, n_moved),
     )
+
+
+def _too_few(n_units: int, n_moved: int) -> str:
+    """Why percentiles of a bootstrap may not decide a gate, or nothing."""
+    if n_units < FEWEST_UNITS:
+        return f"{n_units} documents are too few to gate an aggregate; {FEWEST_UNITS} are needed"
+    if n_moved < FEWEST_MOVED:
+        return (
+            f"only {n_moved} of {n_units:,} documents differ, too few to resample;"
+            f" {FEWEST_MOVED} are needed"
+        )
+    return ""
 
 
 def _resampled_differences(

@@ -13,7 +13,13 @@ from scipy.special import expit
 
 from modeldiff_harness.stats.estimates import Bools, Floats, Ints
 
-__all__ = ["BradleyTerry", "Graph", "fit_bradley_terry", "linked_models"]
+__all__ = [
+    "BradleyTerry",
+    "Graph",
+    "fit_bradley_terry",
+    "linked_models",
+    "refit_bradley_terry",
+]
 
 _STEPS = 60
 _TOLERANCE = 1e-9
@@ -182,6 +188,34 @@ def fit_bradley_terry(
     final_M[free] = beta[:n_free]
     residual_N = weight_N * (y_N - p_N)
     return BradleyTerry(final_M, beta[n_free:], p_N, residual_N, information, penalty_K, converged)
+
+
+def refit_bradley_terry(
+    start: BradleyTerry,
+    y_N: Floats,
+    graph: Graph,
+    x_NK: Floats,
+    weight_N: Floats,
+    offset_N: Floats,
+    n_steps: int = 2,
+) -> tuple[Floats, Floats]:
+    """Scores (M,) and slopes (K,) for other weights, by Newton steps from a fit of the same rows.
+
+    A direction that the weights say nothing about stays where it was (the shortest step).
+    """
+    free, n_free = graph.free_F, graph.n_models - 1
+    score_M, slope_K = start.score_M.copy(), start.slope_K.copy()
+    penalty = np.concatenate([np.zeros(n_free), start.penalty_K])
+    for _ in range(n_steps):
+        p_N = expit(graph.difference(score_M) + x_NK @ slope_K + offset_N)
+        residual_N = weight_N * (y_N - p_N)
+        score = np.concatenate([graph.gather(residual_N)[free], x_NK.T @ residual_N])
+        score[n_free:] -= start.penalty_K * slope_K
+        information = _information(graph, x_NK, weight_N * p_N * (1.0 - p_N), penalty)
+        step = np.linalg.lstsq(information, score, rcond=None)[0]
+        score_M[free] += step[:n_free]
+        slope_K = slope_K + step[n_free:]
+    return score_M, slope_K
 
 
 def _information(graph: Graph, x_NK: Floats, information_N: Floats, penalty: Floats) -> Floats:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.stats.estimates import Floats, Ints
 
+_MOST_CLUSTERS_AS_ONE = 400
+
 ClusterLabels = Sequence[Hashable] | npt.NDArray[np.generic]
 
 
@@ -53,3 +55,30 @@ def clustered_covariance(influence_CP: Floats) -> Floats:
         raise UsageError(f"{n_clusters} cluster; a clustered variance needs at least 2")
     covariance: Floats = influence_CP.T @ influence_CP * (n_clusters / (n_clusters - 1.0))
     return covariance
+
+
+def clustered_mean_variance(pulls_G: Floats, sizes_G: Floats) -> float:
+    """Variance of a mean over items in clusters, CR2 (Bell and McCaffrey 2002).
+
+    `pulls_G`: sums within clusters of the items' deviations from the mean.  Each is divided by
+    √(1 - n_g/n), what the mean takes from it; with clusters of one size that is the factor G/(G-1).
+    """
+    share_G = sizes_G / sizes_G.sum()
+    return float((pulls_G**2 / (1.0 - share_G)).sum()) / float(sizes_G.sum()) ** 2
+
+
+def clustered_mean_df(sizes_G: Floats) -> float:
+    """Satterthwaite degrees of freedom of `clustered_mean_variance`: G - 1 for equal sizes.
+
+    The smaller of those for independent items and for clusters that move as one, between which the
+    truth lies (the latter up to 400 clusters; with more they no longer matter).
+    """
+    share_G = sizes_G / sizes_G.sum()
+    leverage_G = share_G**2 / (1.0 - share_G)
+    spread = float((share_G**2).sum() + leverage_G.sum() ** 2 - (leverage_G**2).sum())
+    df = 1.0 / spread
+    if len(share_G) <= _MOST_CLUSTERS_AS_ONE:
+        pull_GG = (np.diag(share_G) - np.outer(share_G, share_G)) / np.sqrt(1.0 - share_G)
+        product_GG = pull_GG.T @ pull_GG
+        df = min(df, float(np.trace(product_GG) ** 2 / (product_GG**2).sum()))
+    return df

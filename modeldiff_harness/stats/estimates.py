@@ -10,13 +10,14 @@ import numpy.typing as npt
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from modeldiff_harness.artifacts.benchmarks import PairedCounts
-from modeldiff_harness.artifacts.estimates import Estimate, IntervalMethod
+from modeldiff_harness.artifacts.estimates import Estimate, Interval, IntervalMethod
 from modeldiff_harness.errors import UsageError
 
 __all__ = [
     "Bools",
     "Estimate",
     "Floats",
+    "Interval",
     "Ints",
     "PairedEstimate",
     "Undetermined",
@@ -80,6 +81,11 @@ class PairedEstimate:
     """Exact McNemar p beside the mid-p; binary metrics only."""
     counts: PairedCounts | None = None
     """Binary metrics only."""
+    guarded: Interval | None = None
+    """The interval that a gate may decide by, at the same confidence: `lower` and `upper` moved
+    out to what rare losses that no item shows may still do.  None: the interval itself may."""
+    not_gateable: str = ""
+    """Why no interval of these items may decide a gate, in one clause; empty where one may."""
 
     @property
     def variance_of_one_item(self) -> float:

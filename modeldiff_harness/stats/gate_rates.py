@@ -11,6 +11,7 @@ from scipy.special import bdtr, ndtr
 from modeldiff_harness.artifacts.gate import OperatingPoint, Outcome
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.stats.estimates import Bools, Floats, critical_value
+from modeldiff_harness.stats.paired_binary import BONETT_PRICE_FROM, guarded_interval
 
 __all__ = [
     "LOSSES_IN_MARGINS",
@@ -94,7 +95,7 @@ def simulate_binary_gate(
     """Rates of the whole verdict for independent benchmarks that are right or wrong by item.
 
     Items fixed and broken are drawn from a multinomial with `discordances` = p01 + p10 (raised to
-    |true delta| where it is smaller) and decided as the gate decides them: Bonett-Price interval,
+    |true delta| where it is smaller) and decided as the gate decides them: `guarded_interval`,
     exact one-sided McNemar, Holm over the criteria. Raises `UsageError` for lengths that differ,
     no items, or shares and margins out of range.
     """
@@ -116,7 +117,17 @@ def simulate_binary_gate(
     broken = np.stack([cell[:, 1] for cell in cells], axis=1)
     centre = (fixed - broken) / (n + 2.0)
     spread = np.sqrt(((fixed + broken + 2.0) / (n + 2.0) - centre**2) / (n + 2.0))
-    passed = centre - critical_value(confidence) * spread > -margin
+    lower = centre - critical_value(confidence) * spread
+    few = np.minimum(fixed, broken) < BONETT_PRICE_FROM
+    for k, items in enumerate(n.tolist()):
+        tables, at = np.unique(
+            np.stack([fixed[few[:, k], k], broken[few[:, k], k]], axis=1),
+            axis=0,
+            return_inverse=True,
+        )
+        bounds = [guarded_interval(up, down, items, confidence)[0] for up, down in tables.tolist()]
+        lower[few[:, k], k] = np.asarray(bounds, np.float64)[at.ravel()]
+    passed = lower > -margin
     p = np.asarray(bdtr(fixed, fixed + broken, 0.5), np.float64)
     return _rates((fixed - broken) / n, p, passed, margin, family_alpha)
 

@@ -12,9 +12,17 @@ from modeldiff_harness.artifacts.benchmarks import PairedCounts
 from modeldiff_harness.artifacts.estimates import IntervalMethod
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.stats.bootstrap import bca_interval, sign_flip_p
-from modeldiff_harness.stats.clusters import ClusterLabels, cluster_index, sum_within
+from modeldiff_harness.stats.bounded_mean import bounded_mean_bounds
+from modeldiff_harness.stats.clusters import (
+    ClusterLabels,
+    cluster_index,
+    clustered_mean_df,
+    clustered_mean_variance,
+    sum_within,
+)
 from modeldiff_harness.stats.estimates import (
     Floats,
+    Interval,
     Ints,
     PairedEstimate,
     Undetermined,
@@ -27,18 +35,32 @@ from modeldiff_harness.stats.estimates import (
 from modeldiff_harness.stats.paired_binary import (
     bonett_price_interval,
     discordance_variance,
+    guarded_interval,
     is_binary,
     mcnemar_exact_p,
     mcnemar_mid_p,
     paired_counts,
+    pseudo_count_interval,
 )
 
 Kind = Literal["binary", "bounded", "continuous"]
 """Every value is 0 or 1; lies in [0, 1]; or does neither."""
 
+FEWEST_ITEMS = 100
+"""Items of a graded metric in [0, 1] below which no interval decides a gate: everything lost on
+one item in fifty shows in none of 100 items one time in seven."""
+FEWEST_UNBOUNDED_ITEMS = 30
+"""The same for a metric without bounds, whose losses nothing limits."""
+FEWEST_CLUSTERS = 5
+"""Clusters below which no interval decides a gate, and for a metric without bounds …"""
+FEWEST_UNBOUNDED_CLUSTERS = 20
+"""… this many."""
+FEWEST_MOVED = 10
+"""Items (or clusters) of a metric without bounds that must differ between the models."""
+
+_BCA_FROM_ITEMS = 20
 _BCA_BELOW_ITEMS = 200
-_FEW_CLUSTERS = 40
-_FEWEST_CLUSTERS_TO_RESAMPLE = 6
+_FEW_MOVED = 20
 # Skewness 1 at 200 items: the size from which the t interval's error in each tail, which goes as
 # skewness/√n, is left uncorrected.
 _SKEWNESS_PER_ROOT_N = 1.0 / math.sqrt(200.0)
@@ -70,7 +92,7 @@ def paired_difference(
     if clusters is not None:
         index, n_clusters = cluster_index(clusters, n)
         if 0 < n_clusters < n:
-            return _clustered(base, cand, index, n_clusters, kind, confidence, seed)
+            return _clustered(base, cand, index, n_clusters, kind, confidence)
     if n == 0:
         return Undetermined("no items in common", 0)
     if kind == "binary":
@@ -91,6 +113,7 @@ def paired_binary(counts: PairedCounts, confidence: float = 0.95) -> PairedEstim
     delta = (counts.fixed - counts.broken) / n
     se = math.sqrt(max(0.0, discordance_variance(counts.fixed, counts.broken, n)) / n)
     lower, upper, adjusted_se = bonett_price_interval(counts.fixed, counts.broken, n, confidence)
+    guarded = guarded_interval(counts.fixed, counts.broken, n, confidence)
     base, cand = (counts.both_right + counts.broken) / n, (counts.both_right + counts.fixed) / n
     return PairedEstimate(
         n=n,
@@ -107,6 +130,7 @@ def paired_binary(counts: PairedCounts, confidence: float = 0.95) -> PairedEstim
         unpaired_se=math.sqrt((base * (1 - base) + cand * (1 - cand)) / n),
         p_exact=mcnemar_exact_p(counts.fixed, counts.broken),
         counts=counts,
+        guarded=Interval(guarded[0], guarded[1]),
     )
 
 
@@ -128,18 +152,25 @@ def _continuous(
     d, n = _differences(base, cand), len(base)
     delta = float(d.mean())
     if np.ptp(d) <= _rounding(base, cand):
-        return _without_variation(base, cand, n, None, kind, confidence)
+        return _without_variation(base, cand, np.ones(n), None, kind, confidence)
     # In units of the largest difference nothing under- or overflows.
     scale = float(np.abs(d).max())
     unit = d / scale
     se = scale * float(unit.std(ddof=1)) / math.sqrt(n)
     skewness = float((((unit - unit.mean()) / unit.std()) ** 3).mean())
-    by_bootstrap = n < _BCA_BELOW_ITEMS or abs(skewness) / math.sqrt(n) > _SKEWNESS_PER_ROOT_N
+    interval = wald(delta, se, confidence, n - 1)
+    lower, upper = interval.lower, interval.upper
+    skewed = n < _BCA_BELOW_ITEMS or abs(skewness) / math.sqrt(n) > _SKEWNESS_PER_ROOT_N
+    by_bootstrap = skewed and n >= _BCA_FROM_ITEMS
     if by_bootstrap:
-        lower, upper = (scale * end for end in bca_interval(unit, None, confidence, seed))
-    else:
-        interval = wald(delta, se, confidence, n - 1)
-        lower, upper = interval.lower, interval.upper
+        low, high = (scale * end for end in bca_interval(unit, None, confidence, seed))
+        lower, upper = min(lower, low), max(upper, high)
+    said = "t and BCa bootstrap, the wider end of both;" if by_bootstrap else "paired t interval,"
+    n_moved = int((d != 0.0).sum())
+    if kind == "bounded" and _few_moved(n_moved, n):
+        low, high, _ = pseudo_count_interval(delta, float((d**2).mean()), n, confidence)
+        lower, upper = min(lower, low), max(upper, high)
+        by_bootstrap, said = True, "paired t with pseudo-items, few items moved;"
     return PairedEstimate(
         n=n,
         baseline=float(base.mean()),
@@ -150,11 +181,61 @@ def _continuous(
         upper=upper,
         p_value=sign_flip_p(unit, seed=seed),
         interval_method="BCa" if by_bootstrap else "t",
-        method=f"{'BCa bootstrap' if by_bootstrap else 'paired t'} interval, sign-flip permutation",
+        method=f"{said} sign-flip permutation",
         confidence=confidence,
         df=float(n - 1),
         unpaired_se=_unpaired_se(base, cand),
+        guarded=_guarded(base, cand, d, np.ones(n), kind, (lower, upper), confidence),
+        not_gateable=_too_few(kind, n, n_moved, clustered=False),
     )
+
+
+def _few_moved(n_moved: int, n_units: int) -> bool:
+    """Whether so few units differ that their spread says little: below 20, and below half."""
+    return n_moved < min(_FEW_MOVED, n_units / 2.0)
+
+
+def _guarded(
+    base: Floats,
+    cand: Floats,
+    sums_U: Floats,
+    sizes_U: Floats,
+    kind: Kind,
+    ends: tuple[float, float],
+    confidence: float,
+) -> Interval:
+    """The ends moved out to the bounds of a mean whose units can lose all there is to lose.
+
+    That is 1 for metrics in [0, 1] and the range of both models' scores for others.  Clusters of
+    which 20 or more moved are taken to lose no more than the one that moved most: all items of a
+    cluster lost at once would show in some of them.
+    """
+    reach = 1.0 if kind != "continuous" else float(np.ptp(np.concatenate([base, cand])))
+    means_U = np.abs(sums_U / sizes_U)
+    if len(sums_U) < len(base) and int((sums_U != 0.0).sum()) >= _FEW_MOVED:
+        reach = min(reach, float(means_U.max()))
+    # Rounding can put a unit past a reach of 1.
+    reach = max(reach, float(means_U.max()))
+    lower, upper = bounded_mean_bounds(sums_U / reach, 1.0, confidence, sizes_U)
+    return Interval(min(ends[0], reach * lower), max(ends[1], reach * upper))
+
+
+def _too_few(kind: Kind, n_units: int, n_moved: int, *, clustered: bool) -> str:
+    """Why no interval may decide a gate, or nothing."""
+    fewest = 0 if kind == "binary" else FEWEST_ITEMS
+    if kind == "continuous":
+        fewest = FEWEST_UNBOUNDED_ITEMS
+    if clustered:
+        fewest = FEWEST_UNBOUNDED_CLUSTERS if kind == "continuous" else FEWEST_CLUSTERS
+    what = "clusters" if clustered else "items"
+    if n_units < fewest:
+        return f"{n_units} {what} are too few to gate this metric; {fewest} are needed"
+    if kind == "continuous" and n_moved < FEWEST_MOVED:
+        return (
+            f"only {n_moved} of {n_units:,} {what} differ, too few to bound a metric without bounds"
+            f"; {FEWEST_MOVED} are needed"
+        )
+    return ""
 
 
 def _rounding(base: Floats, cand: Floats) -> float:
@@ -170,38 +251,46 @@ def _differences(base: Floats, cand: Floats) -> Floats:
 def _without_variation(
     base: Floats,
     cand: Floats,
-    n_units: int,
+    sizes_U: Floats,
     n_clusters: int | None,
     kind: Kind,
     confidence: float,
 ) -> PairedEstimate | Undetermined:
-    """Every difference is the same: only a bounded metric that never moved still has a bound.
+    """Every unit differs by the same: only a bounded metric still has an interval.
 
-    Differences of values in [0, 1] spread at most like binary ones, so the Bonett-Price interval
-    without discordant units covers.
+    Differences of values in [0, 1] spread at most like binary ones, so pseudo-counts give an
+    interval where no unit moved, and `bounded_mean_bounds` where all moved alike (a collapse); its
+    p is that of the sign-flip permutation, 2·2⁻ⁿ.
     """
-    delta = float(_differences(base, cand).mean())
-    if kind == "continuous" or delta != 0.0:
+    delta, n_units = float(_differences(base, cand).mean()), len(sizes_U)
+    if kind == "continuous":
         return Undetermined(
             "one unit has no variance" if n_units == 1 else "every unit differs by the same amount",
             n_units,
             delta,
         )
-    lower, upper, se = bonett_price_interval(0, 0, n_units, confidence)
+    lower, upper, se = pseudo_count_interval(delta, delta**2, n_units, confidence)
+    guarded = _guarded(base, cand, delta * sizes_U, sizes_U, kind, (lower, upper), confidence)
+    p, interval_method, said = 1.0, "normal", "Bonett-Price bound, no unit moved"
+    if delta != 0.0:
+        lower, upper, p = guarded.lower, guarded.upper, min(1.0, 2.0 * 0.5**n_units)
+        interval_method, said = "bounded mean", "bound of a bounded mean, every unit moved alike"
     return PairedEstimate(
         n=len(base),
         baseline=float(base.mean()),
         candidate=float(cand.mean()),
-        delta=0.0,
+        delta=delta,
         se=se,
         lower=lower,
         upper=upper,
-        p_value=1.0,
-        interval_method="normal",  # without discordant units it is centred: 0 ± z·adjusted SE
-        method="Bonett-Price bound, no unit moved",
+        p_value=p,
+        interval_method=interval_method,  # without discordant units: 0 ± z·adjusted SE
+        method=said,
         confidence=confidence,
         n_clusters=n_clusters,
         counts=paired_counts(base, cand) if kind == "binary" else None,
+        guarded=guarded,
+        not_gateable=_too_few(kind, n_units, 0, clustered=n_clusters is not None),
     )
 
 
@@ -212,9 +301,12 @@ def _clustered(
     n_clusters: int,
     kind: Kind,
     confidence: float,
-    seed: int,
 ) -> PairedEstimate | Undetermined:
-    """Sandwich variance Σ_g(Σ_{i∈g}(d_i - d̄))²/n² x G/(G-1), t with G-1 degrees of freedom."""
+    """CR2 variance with Satterthwaite degrees of freedom (`stats.clusters`), t interval.
+
+    Where few clusters of a bounded metric moved (`_few_moved`), the ends are moved out to those
+    of the Bonett-Price interval with clusters for items: a sandwich of few residuals is too narrow.
+    """
     d, n = _differences(base, cand), len(base)
     delta = float(d.mean())
     if n_clusters == 1:
@@ -223,21 +315,20 @@ def _clustered(
     sums_G = sum_within(d, index, n_clusters)
     pulls_G = sums_G - delta * sizes_G
     if float(np.abs(pulls_G).max()) <= _rounding(base, cand) * float(sizes_G.max()):
-        if np.ptp(d) <= _rounding(base, cand):
-            return _without_variation(base, cand, n_clusters, n_clusters, kind, confidence)
-        return Undetermined("every cluster differs by the same amount", n_clusters, delta)
+        return _without_variation(base, cand, sizes_G, n_clusters, kind, confidence)
     # In units of the largest difference nothing under- or overflows.
     scale = float(np.abs(d).max())
-    variance = float(((pulls_G / scale) ** 2).sum()) / n**2 * n_clusters / (n_clusters - 1.0)
-    se = scale * math.sqrt(variance)
-    df = float(n_clusters - 1)
+    se = scale * math.sqrt(clustered_mean_variance(pulls_G / scale, sizes_G))
+    df = clustered_mean_df(sizes_G)
     half = critical_value(confidence, df) * se
-    lower, upper, by = delta - half, delta + half, "clustered t"
+    lower, upper, by = delta - half, delta + half, "clustered t (CR2)"
     interval_method: IntervalMethod = "t"
-    if _FEWEST_CLUSTERS_TO_RESAMPLE <= n_clusters < _FEW_CLUSTERS:
-        ends = bca_interval(sums_G / scale, sizes_G, confidence, seed)
-        lower, upper = (scale * end for end in ends)
-        interval_method, by = "BCa", "cluster BCa bootstrap"
+    n_moved = int((sums_G != 0.0).sum())
+    if kind != "continuous" and _few_moved(n_moved, n_clusters):
+        square = float((sizes_G @ (sums_G / sizes_G) ** 2) / n)
+        low, high, _ = pseudo_count_interval(delta, square, n_clusters, confidence)
+        lower, upper = min(lower, low), max(upper, high)
+        interval_method, by = "bounded mean", "clustered t (CR2) with pseudo-clusters, few moved,"
     return PairedEstimate(
         n=n,
         baseline=float(base.mean()),
@@ -254,4 +345,6 @@ def _clustered(
         n_clusters=n_clusters,
         unpaired_se=_unpaired_se(base, cand),
         counts=paired_counts(base, cand) if kind == "binary" else None,
+        guarded=_guarded(base, cand, sums_G, sizes_G, kind, (lower, upper), confidence),
+        not_gateable=_too_few(kind, n_clusters, n_moved, clustered=True),
     )

@@ -9,7 +9,12 @@ from scipy.special import bdtr
 
 from modeldiff_harness.artifacts.benchmarks import PairedCounts
 from modeldiff_harness.errors import UsageError
+from modeldiff_harness.stats.bounded_mean import paired_share_bounds
 from modeldiff_harness.stats.estimates import Floats, critical_value
+
+BONETT_PRICE_FROM = 10
+"""Items fixed, and items broken, from which the Bonett-Price interval alone may decide a gate.
+Below, a candidate at the margin would pass up to one time in ten (pure losses)."""
 
 
 def is_binary(baseline: Floats, candidate: Floats) -> bool:
@@ -56,6 +61,36 @@ def bonett_price_interval(
     gain, loss = (fixed + 1.0) / (n + 2.0), (broken + 1.0) / (n + 2.0)
     centre = gain - loss
     se = math.sqrt((gain + loss - centre**2) / (n + 2.0))
+    half = critical_value(confidence) * se
+    return max(-1.0, centre - half), min(1.0, centre + half), se
+
+
+def guarded_interval(
+    fixed: int, broken: int, n: int, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """The interval that a gate may decide by: (lower, upper, adjusted SE).
+
+    Bonett-Price from 10 fixed and 10 broken items on; with fewer of either its ends are moved out
+    to those of `bounded_mean.paired_share_bounds`, so that a true loss of the margin passes at most
+    one time in twenty at 90 %.
+    """
+    lower, upper, se = bonett_price_interval(fixed, broken, n, confidence)
+    if min(fixed, broken) < BONETT_PRICE_FROM:
+        exact = paired_share_bounds(fixed, broken, n, confidence)
+        lower, upper = min(lower, exact[0]), max(upper, exact[1])
+    return lower, upper, se
+
+
+def pseudo_count_interval(
+    mean: float, mean_square: float, n: float, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """The Bonett-Price interval of any differences in [-1, 1]: (lower, upper, adjusted SE).
+
+    One pseudo-unit is added at each end.  `n`: units, or the effective number of them;
+    `mean_square`: of the differences.  With values -1, 0 and 1 it is `bonett_price_interval`.
+    """
+    centre = n * mean / (n + 2.0)
+    se = math.sqrt(((n * mean_square + 2.0) / (n + 2.0) - centre**2) / (n + 2.0))
     half = critical_value(confidence) * se
     return max(-1.0, centre - half), min(1.0, centre + half), se
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import bdtrc, ndtri
+from scipy.special import bdtrc, ndtri, stdtrit
 
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.stats.estimates import check_confidence
+from modeldiff_harness.stats.estimates import check_confidence, critical_value
 
 __all__ = [
     "ELO_PER_LOGIT",
@@ -21,8 +21,17 @@ ELO_PER_LOGIT = 400.0 / math.log(10.0)
 """Elo points of one unit of log-odds, 173.72."""
 
 
-def mde(n: int, variance: float, confidence: float = 0.95, power: float = 0.80) -> float:
+def mde(
+    n: int,
+    variance: float,
+    confidence: float = 0.95,
+    power: float = 0.80,
+    df: float | None = None,
+) -> float:
     """Minimum detectable effect (z_{1-α/2} + z_power)·√(variance/n), in the metric's unit.
+
+    With `df`, quantiles of Student's t take the normal's place: 3.72 standard errors at 5 clusters,
+    not 2.80.
 
     `variance`: of one item's difference: p01 + p10 - (p01 - p10)² of a binary metric, sd² of a
     continuous one, or n·se² of a finished run. power = 0.5 leaves half the interval's width: the
@@ -30,7 +39,7 @@ def mde(n: int, variance: float, confidence: float = 0.95, power: float = 0.80) 
     """
     if n < 1:
         raise UsageError(f"n is {n}; a detectable effect needs at least one item")
-    return _reach(variance, confidence, power) * math.sqrt(variance / n)
+    return _reach(variance, confidence, power, df) * math.sqrt(variance / n)
 
 
 def items_for_margin(
@@ -91,13 +100,14 @@ def seeds_for_sign(
     return None
 
 
-def _reach(variance: float, confidence: float, power: float) -> float:
+def _reach(variance: float, confidence: float, power: float, df: float | None = None) -> float:
     """Standard errors between nothing and what is found with `power`."""
     if variance < 0:
         raise UsageError("a variance cannot be negative")
     check_confidence(confidence)
     _check_power(power)
-    return float(ndtri(0.5 + confidence / 2.0)) + float(ndtri(power))
+    found = float(ndtri(power) if df is None or math.isinf(df) else stdtrit(df, power))
+    return critical_value(confidence, df) + found
 
 
 def _check_power(power: float) -> None:

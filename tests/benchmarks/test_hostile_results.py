@@ -428,8 +428,11 @@ def changed(draw: st.DrawFn, row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def counts_add_up(path: Path, n_rows: int, what: str) -> None:
-    """Every row is a sample with clean texts, or the whole is refused in one line."""
+def counts_add_up(path: Path, n_rows: int | set[int], what: str) -> None:
+    """Every row is a sample with clean texts, or the whole is refused in one line.
+
+    `n_rows`: several numbers where epochs may be reduced to items.
+    """
     try:
         results = IMPORTERS[what].read(path)
     except MdhError as error:
@@ -437,7 +440,7 @@ def counts_add_up(path: Path, n_rows: int, what: str) -> None:
             raise
         return
     samples = [sample for task in results.tasks for sample in task.samples]
-    assert len(samples) == n_rows
+    assert len(samples) in ({n_rows} if isinstance(n_rows, int) else n_rows)
     for sample in samples:
         for text in (sample.prompt, sample.target, sample.response, sample.generation):
             assert clean_text(text) == text
@@ -458,12 +461,24 @@ def test_any_row_of_lm_eval(rows: list[dict[str, Any]], tmp_path: Path) -> None:
 @given(
     samples=st.lists(changed(inspect_sample(ResultItem(0, 1))), min_size=1, max_size=3),
     header=changed(inspect_log([])),
+    scores=st.lists(
+        changed({"name": "match", "scorer": "match", "reducer": "max", "metrics": {}}), max_size=2
+    ),
 )
 def test_any_log_of_inspect(
-    samples: list[dict[str, Any]], header: dict[str, Any], tmp_path: Path
+    samples: list[dict[str, Any]],
+    header: dict[str, Any],
+    scores: list[dict[str, Any]],
+    tmp_path: Path,
 ) -> None:
+    for epoch, sample in enumerate(samples, start=1):
+        if sample.get("epoch") == 1:
+            sample["epoch"] = epoch
+    if isinstance(header.get("results"), dict):
+        header["results"]["scores"] = scores
     (tmp_path / "log.json").write_text(json.dumps({**header, "samples": samples}))
-    counts_add_up(tmp_path, len(samples), "inspect")
+    items = {str(sample.get("id")) for sample in samples}
+    counts_add_up(tmp_path, {len(samples), len(items)}, "inspect")
 
 
 @fuzzed

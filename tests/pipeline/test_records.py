@@ -182,7 +182,10 @@ def test_gc_stops_at_a_record_that_it_cannot_read_and_others_go_on(content, plac
     assert "unreadable" in said.out
     listed = json.loads(mdh("runs", "--json", environment=here).out)
     assert [run["state"] for run in listed] == ["unreadable"]
-    for command in (("flips", "broken"), ("dictionaries", "export", "broken", place / "to")):
+    for command in (
+        ("flips", "broken"),
+        ("dictionaries", "export", "broken", "--output", place / "to"),
+    ):
         said = mdh(*command, environment=here)
         assert said.code in (2, 4)
         assert "run.json" in said.error_line()

@@ -442,8 +442,8 @@ def test_what_the_fit_knows_is_reported() -> None:
 
 
 def test_every_interval_says_how_it_was_made() -> None:
-    many, few = ranked(simulated(300)), ranked(simulated(40))
-    for deltas, n_clusters, method in ((many, 300, "normal"), (few, 40, "t")):
+    many, few = ranked(simulated(600)), ranked(simulated(40))
+    for deltas, n_clusters, method in ((many, 600, "normal"), (few, 40, "t")):
         df = None if method == "normal" else float(n_clusters - 1)
         parts = [deltas.raw_elo, deltas.substance_elo, deltas.style_elo, deltas.win_rate]
         parts += [deltas.raw_points, deltas.substance_points, deltas.style_points]

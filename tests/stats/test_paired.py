@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import linalg, stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from modeldiff_harness.artifacts import PairedCounts
 from modeldiff_harness.errors import UsageError
+from modeldiff_harness.stats.clusters import clustered_mean_df
 from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined
 from modeldiff_harness.stats.paired import paired_binary, paired_difference
 from modeldiff_harness.stats.paired_binary import (
@@ -109,6 +110,8 @@ def test_no_items_and_no_variance_are_undetermined() -> None:
     assert constant.delta == 2.0
     same = paired_difference([0.25, 0.5], [0.25, 0.5])
     assert determined(same).lower < 0  # bounded scores that never moved still have a bound
+    both_ways = paired_difference([0.0, 4.0], [2.0, 6.0], clusters=["a", "a"])
+    assert isinstance(both_ways, Undetermined)
     one_cluster = paired_difference([1.0, 0.0], [0.0, 0.0], clusters=["a", "a"])
     assert isinstance(one_cluster, Undetermined)
     assert one_cluster.delta == -0.5
@@ -128,15 +131,25 @@ def test_large_continuous_is_the_paired_t_interval() -> None:
     assert (result.interval_method, result.df) == ("t", 499)
 
 
-def test_small_or_skewed_continuous_uses_the_bootstrap() -> None:
+def test_small_or_skewed_continuous_takes_the_wider_end_of_t_and_bootstrap() -> None:
     rng = np.random.default_rng(2)
     small = determined(paired_difference(np.zeros(50), rng.normal(size=50)))
     skewed = determined(paired_difference(np.zeros(300), rng.lognormal(0, 2, size=300)))
-    assert small.method.startswith("BCa")
-    assert skewed.method.startswith("BCa")
     assert small.interval_method == skewed.interval_method == "BCa"
+    for one in (small, skewed):
+        half = stats.t.ppf(0.975, one.n - 1) * one.se
+        assert one.lower <= one.delta - half
+        assert one.upper >= one.delta + half
     # A skewed interval reaches further on the side of its tail.
     assert skewed.upper - skewed.delta > skewed.delta - skewed.lower
+
+
+@pytest.mark.parametrize("n", [2, 10, 19])
+def test_a_bootstrap_of_fewer_than_twenty_items_is_never_taken(n: int) -> None:
+    found = determined(paired_difference(np.zeros(n), np.random.default_rng(n).normal(size=n)))
+    want = stats.t.interval(0.95, n - 1, loc=found.delta, scale=found.se)
+    assert found.interval_method == "t"
+    assert (found.lower, found.upper) == pytest.approx(want)
 
 
 def test_clustered_standard_error_by_hand_and_t_interval() -> None:
@@ -146,21 +159,42 @@ def test_clustered_standard_error_by_hand_and_t_interval() -> None:
     cand = base + rng.normal(size=60)[cluster] + 0.2 * rng.normal(size=len(cluster))
     result = determined(paired_difference(base, cand, clusters=cluster))
     d = cand - base
-    pulls = [(d[cluster == g] - d.mean()).sum() for g in range(60)]
-    se = math.sqrt(sum(pull**2 for pull in pulls) / len(d) ** 2 * 60 / 59)
-    assert result.se == pytest.approx(se)
-    assert result.df == 59
+    # CR2 by its definition: the residuals of a cluster times (I - H_gg)^(-1/2).
+    n, variance = len(d), 0.0
+    for g in range(60):
+        mine = cluster == g
+        kept = np.eye(mine.sum()) - np.ones((mine.sum(), mine.sum())) / n
+        root = np.linalg.inv(linalg.sqrtm(kept).real)
+        variance += (root @ (d[mine] - d.mean())).sum() ** 2 / n**2
+    assert result.se == pytest.approx(math.sqrt(variance))
+    assert result.df is not None
+    assert 30 < result.df < 59  # unequal clusters count less than G - 1
     assert result.n_clusters == 60
-    half = stats.t.ppf(0.975, 59) * se
+    half = stats.t.ppf(0.975, result.df) * result.se
     assert (result.lower, result.upper) == pytest.approx((d.mean() - half, d.mean() + half))
-    assert result.p_value == pytest.approx(2 * stats.t.sf(abs(d.mean()) / se, 59))
+    assert result.p_value == pytest.approx(2 * stats.t.sf(abs(d.mean()) / result.se, result.df))
+
+
+def test_degrees_of_freedom_of_equal_clusters_are_one_less_than_their_number() -> None:
+    assert clustered_mean_df(np.full(12, 7.0)) == pytest.approx(11)
+
+
+def test_degrees_of_freedom_are_satterthwaites_by_definition() -> None:
+    """2·E[V]²/Var[V] of the CR2 variance for normal clusters that move as one."""
+    sizes = np.array([1.0, 2.0, 5.0, 30.0, 3.0, 3.0])
+    rng = np.random.default_rng(0)
+    pulls = rng.normal(size=(200_000, 6)) * sizes
+    pulls -= sizes * pulls.sum(axis=1, keepdims=True) / sizes.sum()
+    found = (pulls**2 / (1 - sizes / sizes.sum())).sum(axis=1)
+    want = 2 * found.mean() ** 2 / found.var()
+    assert clustered_mean_df(sizes) == pytest.approx(want, rel=0.05)
 
 
 def test_clustered_standard_error_against_statsmodels() -> None:
     import statsmodels.api as sm
 
     rng = np.random.default_rng(4)
-    cluster = rng.integers(0, 50, size=400)
+    cluster = np.arange(400) % 50  # of one size CR1 and CR2 agree
     d = rng.normal(size=400) + rng.normal(size=50)[cluster]
     groups = {"groups": cluster, "use_correction": True}
     oracle = sm.OLS(d, np.ones(400)).fit(cov_type="cluster", cov_kwds=groups)
@@ -169,13 +203,14 @@ def test_clustered_standard_error_against_statsmodels() -> None:
     assert result.se == pytest.approx(float(oracle.bse[0]))
 
 
-def test_few_clusters_use_the_cluster_bootstrap() -> None:
+def test_few_clusters_use_t() -> None:
     rng = np.random.default_rng(5)
     cluster = np.repeat(np.arange(20), 5)
     right = (rng.random(100) < 0.6).astype(float)
     right_now = (rng.random(100) < 0.5).astype(float)
     result = determined(paired_difference(right, right_now, clusters=cluster))
-    assert result.method.startswith("cluster BCa")
+    want = stats.t.interval(0.95, 19, loc=result.delta, scale=result.se)
+    assert (result.lower, result.upper) == pytest.approx(want)
     assert result.counts is not None
     assert (result.counts.fixed - result.counts.broken) / 100 == pytest.approx(result.delta)
 
@@ -264,9 +299,9 @@ def test_rounding_is_not_a_difference() -> None:
     base = np.array([0.1, 0.2, 0.7, 0.3])
     result = determined(paired_difference(base, base + np.array([0.0, 1e-17, 1e-16, 0.0])))
     assert result.delta == 0
-    shifted = paired_difference(base, (base * 3 + 0.3) / 3)
-    assert isinstance(shifted, Undetermined)
+    shifted = determined(paired_difference(base, (base * 3 + 0.3) / 3))
     assert shifted.delta == pytest.approx(0.1)
+    assert shifted.p_value == 2 / 2**4  # all four moved alike
 
 
 def test_bad_input_says_what_is_wrong() -> None:
@@ -278,3 +313,49 @@ def test_bad_input_says_what_is_wrong() -> None:
         paired_difference([1.0, 0.0], [1.0, 1.0], clusters=["a"])
     with pytest.raises(UsageError, match="confidence"):
         paired_difference([1.0], [1.0], confidence=95)
+
+
+def _moved(n: int, n_moved: int, by: float, start: float) -> tuple[np.ndarray, np.ndarray]:
+    base = np.full(n, start)
+    return base, base + np.where(np.arange(n) < n_moved, by, 0.0)
+
+
+# What may not pass a margin of two points, and what must be told of it.
+SMALL = {
+    "two items of a metric without bounds": ([10.0, 12.0], [10.001, 12.002], None),
+    "two items of a bounded metric": ([0.4, 0.6], [0.401, 0.602], None),
+    "five items, one moved a little": (*_moved(5, 1, 0.001, 0.5), None),
+    "a metric without bounds, one of sixty moved": (*_moved(60, 1, 0.001, 5.0), None),
+    "fifty items in ten clusters, one fixed": (*_moved(50, 1, 1.0, 0.0), np.arange(50) // 5),
+    "one cluster of ten broken": (*_moved(50, 5, -1.0, 1.0), np.arange(50) // 5),
+    "four clusters": (*_moved(400, 200, 0.01, 0.5), np.arange(400) // 100),
+    "forty items, all equal": (*_moved(40, 0, 0.0, 1.0), None),
+    "forty clusters, all equal": (*_moved(4_000, 0, 0.0, 1.0), np.arange(4_000) // 100),
+}
+
+
+@pytest.mark.parametrize("case", SMALL)
+def test_few_units_or_few_differences_bound_nothing_near(case: str) -> None:
+    base, cand, clusters = SMALL[case]
+    found = determined(paired_difference(base, cand, clusters))
+    assert found.not_gateable or (found.guarded is not None and found.guarded.lower < -0.02)
+    assert found.lower < found.upper
+
+
+@pytest.mark.parametrize("clusters", [None, np.arange(200) // 10, np.arange(200) // 2])
+@pytest.mark.parametrize("start", [1.0, 0.9])
+def test_a_collapse_is_measured(clusters: np.ndarray | None, start: float) -> None:
+    """200 of 200 items lost are a loss, with and without a cluster key."""
+    found = determined(paired_difference(np.full(200, start), np.zeros(200), clusters))
+    n_units = 200 if clusters is None else len(set(clusters))
+    assert found.delta == pytest.approx(-start)
+    assert found.p_value <= max(2 * 0.5**n_units, 1e-4)
+    assert found.lower < found.upper < -0.5
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 50])
+def test_mid_p_of_as_many_fixed_as_broken_is_one(n: int) -> None:
+    """Closed form: 2·P(X < n) + P(X = n) of a binomial(2n, ½) is 1."""
+    below, at = stats.binom.cdf(n - 1, 2 * n, 0.5), stats.binom.pmf(n, 2 * n, 0.5)
+    assert 2 * below + at == pytest.approx(1)
+    assert mcnemar_mid_p(n, n) == 1.0

@@ -75,3 +75,10 @@ def test_bad_sizes_are_refused() -> None:
     ):
         with pytest.raises(UsageError):
             call()
+
+
+def test_few_clusters_detect_less_than_the_normal_says() -> None:
+    """At 5 clusters 2.776 + 0.941 = 3.72 standard errors, not 2.80."""
+    assert power.mde(1, 1.0, df=4) == pytest.approx(stats.t.ppf(0.975, 4) + stats.t.ppf(0.8, 4))
+    assert power.mde(1, 1.0, df=4) == pytest.approx(3.72, abs=0.01)
+    assert power.mde(1, 1.0) == pytest.approx(2.80, abs=0.005)

@@ -109,7 +109,8 @@ def test_crossed_clusters_are_the_regression_on_strata_with_clustered_errors() -
     variance = float(weights @ fit.cov_params() @ weights) * 50 / 49
     assert result.delta == pytest.approx(float(weights @ fit.params))
     assert result.se == pytest.approx(math.sqrt(variance), rel=1e-9)
-    assert (result.n, result.n_clusters, result.df) == (150, 50, 49)
+    assert (result.n, result.n_clusters) == (150, 50)
+    assert result.df == pytest.approx(49)
 
 
 def test_crossed_clusters_of_copies_have_the_error_of_one_copy() -> None:

@@ -18,7 +18,14 @@ from typing import Any
 from modeldiff_harness.artifacts import TaskSample
 from modeldiff_harness.errors import UsageError
 
-__all__ = ["CLUSTER_PRESETS", "ClusterRule", "check_expression", "cluster_labels", "cluster_rule"]
+__all__ = [
+    "CLUSTER_PRESETS",
+    "ClusterRule",
+    "check_expression",
+    "cluster_labels",
+    "cluster_rule",
+    "document_labels",
+]
 
 NONE = "none"
 """As an expression: no clusters, also where there is a preset."""
@@ -52,6 +59,14 @@ two languages is one cluster of the group.  A preset whose field is not in the d
 
 _EXPRESSION = re.compile(r"[^\W\d]\w*(\.\w+)*(\+[^\W\d]\w*(\.\w+)*)*")
 _ABSENT = object()
+_NUMBERING = frozenset(
+    (
+        *("id", "_id", "idx", "ind", "index", "__index__", "number", "row", "uid", "uuid", "guid"),
+        *("qid", "docid", "doc_id", "example_id", "item_id", "question_id", "row_id", "sample_id"),
+    )
+)
+"""Fields that number a document and say nothing of it, in lower case."""
+_FEWEST_COPIES = 0.01
 
 
 @dataclass(frozen=True)
@@ -119,6 +134,33 @@ def cluster_labels(rule: ClusterRule, samples: Sequence[TaskSample]) -> list[str
         text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
         labels.append(hashlib.sha256(f"{rule.scope}\0{text}".encode()).hexdigest()[:16])
     return labels
+
+
+def document_labels(samples: Sequence[TaskSample]) -> list[str] | None:
+    """Return one label a sample by what its document says; None where hardly any repeats.
+
+    A document copied under new numbers is one cluster: its copies buy no precision.  Fields that
+    only number a document (`id`, `idx`, …) do not count.  Copies of less than 1 % of the items are
+    left alone: public sets hold a few.
+    """
+    first = next(iter(samples), None)
+    if first is None:
+        return None
+    if any(str(name).lower() in _NUMBERING for name in first.doc):
+        labels = [_content(sample) for sample in samples]
+    else:
+        labels = [sample.doc_hash or f"#{number}" for number, sample in enumerate(samples)]
+    if len(set(labels)) > (1.0 - _FEWEST_COPIES) * len(labels):
+        return None
+    return labels
+
+
+def _content(sample: TaskSample) -> str:
+    said = {k: v for k, v in sample.doc.items() if str(k).lower() not in _NUMBERING}
+    if not said:
+        return sample.doc_hash or f"#{sample.doc_id}"
+    text = json.dumps(said, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def _look(value: Any, names: Sequence[str]) -> Any:

@@ -92,8 +92,10 @@ def numbers_of(estimate: PairedEstimate, higher_is_better: bool) -> dict[str, An
         "p": estimate.p_value,
         "p_exact": estimate.p_exact,
         "q": None,
-        "mde": mde(estimate.n, estimate.variance_of_one_item),
+        "mde": mde(estimate.n, estimate.variance_of_one_item, df=estimate.df),
         "counts": counts,
+        "guarded": estimate.guarded,
+        "not_gateable": estimate.not_gateable,
     }
 
 

@@ -22,6 +22,7 @@ from modeldiff_harness.benchmarks.pairing.cluster_keys import (
     ClusterRule,
     cluster_labels,
     cluster_rule,
+    document_labels,
 )
 from modeldiff_harness.benchmarks.pairing.items import (
     alignment_of,
@@ -101,11 +102,18 @@ def pair_task(
     )
     available = [(metric, pair.filter) for pair in pairs for metric in pair.metrics]
     chosen = primary_metric(task, available, primary, baseline.primary_metrics)
-    rule = cluster_rule(task, baseline.cluster_field, options.clusters)
+    asked = cluster_rule(task, baseline.cluster_field, options.clusters)
+    rule = asked
     rows, notes = [], _pair_notes(baseline, candidate, pairs)
     compared: dict[tuple[str, str], _Compared] = {}
     for pair in pairs:
-        labels = cluster_labels(rule, pair.baseline) if rule is not None else None
+        labels = cluster_labels(asked, pair.baseline) if asked is not None else None
+        if labels is None and (labels := document_labels(pair.baseline)) is not None:
+            rule = ClusterRule("document", task, required=False)
+            notes.append(
+                f"{task}: {len(labels):,} items are copies of {len(set(labels)):,} documents, which"
+                " count as one cluster each"
+            )
         for metric in pair.metrics:
             key, where = (metric, pair.filter), f"{task}: {metric},{pair.filter}"
             found = _compare(take_values(baseline, pair, metric, labels, aggregation), options)

@@ -8,7 +8,6 @@ the same way, and otherwise shown without a mark.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -21,6 +20,7 @@ from modeldiff_harness.artifacts import (
     PreferencesReport,
 )
 from modeldiff_harness.report.wording import on_unit_scale
+from modeldiff_harness.stats.stratified import PooledPart, pool_by_items
 from modeldiff_harness.taxonomy import Capability, load_taxonomy
 
 __all__ = ["capability_rows", "compare_lenses"]
@@ -90,9 +90,7 @@ def _benchmark_lens(key: str, section: BenchmarksReport) -> Lens:
 def _pooled(rows: Sequence[BenchmarkRow]) -> tuple[float, float, float]:
     """Return (effect, lower, upper) of one capability's tasks, better = positive.
 
-    One task: its own interval.  Several: the paired mean over all their items, Σ nᵢδᵢ/Σ nᵢ, with
-    variance Σ nᵢ²sᵢ²/(Σ nᵢ)² from the intervals' half widths.  Weights by n, not by estimated
-    variance: a task where hardly anything changed would have a small variance and swamp the rest.
+    One task: its own interval.  Several: the paired mean over all their items.
     """
     better = [
         (r.delta, r.lower, r.upper) if r.higher_is_better else (-r.delta, -r.upper, -r.lower)
@@ -100,12 +98,10 @@ def _pooled(rows: Sequence[BenchmarkRow]) -> tuple[float, float, float]:
     ]
     if len(better) == 1:
         return better[0]
-    total = sum(row.n for row in rows)
-    shares = [row.n / total for row in rows]
-    mean = sum(w * delta for w, (delta, _, _) in zip(shares, better, strict=True))
-    below = math.hypot(*(w * (d - low) for w, (d, low, _) in zip(shares, better, strict=True)))
-    above = math.hypot(*(w * (high - d) for w, (d, _, high) in zip(shares, better, strict=True)))
-    return mean, mean - below, mean + above
+    pooled = pool_by_items(
+        [PooledPart(r.n, *numbers, r.se, r.df) for r, numbers in zip(rows, better, strict=True)]
+    )
+    return pooled.delta, pooled.lower, pooled.upper
 
 
 def _preference_lens(key: str, section: PreferencesReport) -> Lens:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import fdtrc
 
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.stats.clusters import clustered_covariance
+from modeldiff_harness.stats.clusters import clustered_covariance, sum_within
 from modeldiff_harness.stats.estimates import (
     Estimate,
     Floats,
@@ -19,8 +19,16 @@ from modeldiff_harness.stats.estimates import (
     two_sided_p,
 )
 from modeldiff_harness.stats.multiplicity import benjamini_hochberg
-from modeldiff_harness.stats.pairfit.fit import degrees_of_freedom, one_sided_raw
+from modeldiff_harness.stats.pairfit.fit import (
+    FEWEST_DECIDED,
+    degrees_of_freedom,
+    extra_se_of_few_decided,
+    one_sided_raw,
+    raw_se_logit,
+    widened_estimate,
+)
 from modeldiff_harness.stats.pairfit.parts import (
+    ControlledFit,
     ControlledParts,
     RawParts,
     fit_controlled,
@@ -56,7 +64,7 @@ class CategoryFit:
     q_value: float | None
     """p after Benjamini-Hochberg over the categories."""
     few_prompts: bool
-    """Fewer than 100 prompts: to be shown grey."""
+    """Fewer than 100 prompts, or 20 that prefer a side: to be shown grey."""
     flags: tuple[str, ...]
     """`all_wins`, `all_losses`, `one_cluster`."""
 
@@ -82,6 +90,8 @@ class _Joint:
     column_of: dict[int, int]
     raw: RawParts
     parts: ControlledParts | None
+    borrowed_JJ: Floats
+    """Covariance of the substances from style coefficients that other battles taught."""
 
 
 def fit_categories(
@@ -129,7 +139,29 @@ def _joint_fit(
     raw = raw_parts(part, groups, len(usable))
     controlled, refused = fit_controlled(part, groups, len(usable), options)
     parts = None if controlled is None else controlled.parts
-    return _Joint(part, groups, column_of, raw, parts), refused
+    borrowed_JJ = _borrowed(part, groups, len(usable), controlled, options)
+    return _Joint(part, groups, column_of, raw, parts, borrowed_JJ), refused
+
+
+def _borrowed(
+    rows: PairRows,
+    group_N: Ints,
+    n_groups: int,
+    controlled: ControlledFit | None,
+    options: FitOptions,
+) -> Floats:
+    """M Σ Mᵀ (J, J): Σ that of the given coefficients, M (J, K) how each moves a substance.
+
+    A substance moves by minus the information-weighted mean style difference of its battles.
+    """
+    if controlled is None or options.style_covariance is None:
+        return np.zeros((n_groups, n_groups))
+    p_N = controlled.logit.probability_N
+    information_N = rows.weight_N * p_N * (1.0 - p_N)
+    total_J = sum_within(information_N, group_N, n_groups)
+    mean_JK = sum_within(information_N[:, None] * rows.z_NK, group_N, n_groups) / total_J[:, None]
+    borrowed: Floats = mean_JK @ options.style_covariance @ mean_JK.T
+    return borrowed
 
 
 def _category(
@@ -144,7 +176,7 @@ def _category(
         substance_elo=None,
         p_value=None,
         q_value=None,
-        few_prompts=own.n_clusters < FEWEST_PROMPTS,
+        few_prompts=own.n_clusters < FEWEST_PROMPTS or own.n_decided < FEWEST_DECIDED,
         flags=(),
     )
     if own.n_clusters < 2:
@@ -168,7 +200,15 @@ def _category(
     substance_elo = None
     if joint.parts is not None:
         influence_C = joint.parts.substance_CJ[:, column]
-        tested = substance_elo = elo(joint.parts.substance_J[column], influence_C)
+        own_only = elo(joint.parts.substance_J[column], influence_C)
+        borrowed = ELO_PER_LOGIT * float(joint.borrowed_JJ[column, column]) ** 0.5
+        tested = substance_elo = widened_estimate(own_only, borrowed, confidence, df)
+    if own.n_decided < FEWEST_DECIDED:
+        extra = ELO_PER_LOGIT * extra_se_of_few_decided(own, raw_se_logit(raw_elo))
+        raw_elo = widened_estimate(raw_elo, extra, confidence, df)
+        if substance_elo is not None:
+            substance_elo = widened_estimate(substance_elo, extra, confidence, df)
+        tested = substance_elo or raw_elo
     p = two_sided_p(tested.estimate, tested.se or 0.0, df)
     return replace(base, raw_elo=raw_elo, substance_elo=substance_elo, p_value=p)
 
@@ -190,6 +230,9 @@ def _heterogeneity(rows: PairRows, group_N: Ints, joint: _Joint | None) -> float
         value_J, influence_CJ = joint.parts.substance_J, joint.parts.substance_CJ
     gap_J = value_J[columns[1:]] - value_J[columns[0]]
     covariance = clustered_covariance(influence_CJ[:, columns[1:]] - influence_CJ[:, columns[:1]])
+    if joint.parts is not None:
+        turn = np.column_stack([-np.ones(len(columns) - 1), np.eye(len(columns) - 1)])
+        covariance = covariance + turn @ joint.borrowed_JJ[np.ix_(columns, columns)] @ turn.T
     # Categories over the same battles leave the covariance singular: only its rank is tested.
     rank = int(np.linalg.matrix_rank(covariance, hermitian=True))
     n_clusters = len(np.unique(rows.cluster_N))

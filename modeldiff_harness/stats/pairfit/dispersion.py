@@ -25,7 +25,7 @@ from modeldiff_harness.stats.pairfit.parts import (
 from modeldiff_harness.stats.pairfit.rows import Design, PairRows
 from modeldiff_harness.stats.power import ELO_PER_LOGIT
 
-__all__ = ["BELOW_CLUSTERS", "DispersionDraws", "resample_dispersion"]
+__all__ = ["BELOW_CLUSTERS", "DispersionDraws", "resample_dispersion", "with_percentiles"]
 
 BELOW_CLUSTERS = 500
 """With as many clusters or more the influence functions suffice."""
@@ -132,14 +132,18 @@ def _refitted(
 def _with_percentiles(parts: PartEstimates, draws_R: Floats, confidence: float) -> PartEstimates:
     if parts.dispersion is None:
         return parts
-    estimate, tail = parts.dispersion.estimate, (1.0 - confidence) / 2.0
+    return replace(parts, dispersion=with_percentiles(parts.dispersion, draws_R, confidence))
+
+
+def with_percentiles(known: Estimate, draws_R: Floats, confidence: float) -> Estimate:
+    """The estimate with the draws' percentiles, moved back by their bias."""
+    estimate, tail = known.estimate, (1.0 - confidence) / 2.0
     lower, upper = np.quantile(draws_R, [tail, 1.0 - tail]) - (draws_R.mean() - estimate)
     # The estimate of the rows themselves always lies inside.
-    resampled = Estimate(
+    return Estimate(
         estimate,
         float(min(lower, estimate)),
         float(max(upper, estimate)),
         float(draws_R.std(ddof=1)),
         method="bootstrap",
     )
-    return replace(parts, dispersion=resampled)

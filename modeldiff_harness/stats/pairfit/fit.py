@@ -12,11 +12,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from modeldiff_harness.stats.estimates import Bools, Estimate, Floats, Undetermined, wald
+from modeldiff_harness.stats.estimates import (
+    Bools,
+    Estimate,
+    Floats,
+    Undetermined,
+    critical_value,
+    wald,
+)
+from modeldiff_harness.stats.paired_binary import pseudo_count_interval
 from modeldiff_harness.stats.pairfit.diagnostics import (
     FeatureDiagnostics,
     feature_diagnostics,
@@ -42,8 +50,12 @@ from modeldiff_harness.stats.power import ELO_PER_LOGIT
 
 __all__ = ["PairFit", "StyleFeature", "fit_pair", "fit_without_ties_or_bad"]
 
-T_BELOW_CLUSTERS = 50
-"""Fewer clusters than this use Student's t."""
+T_BELOW_CLUSTERS = 500
+"""Fewer clusters than this use Student's t …"""
+FEW_CLUSTERS = 50
+"""… and fewer than this are flagged."""
+FEWEST_DECIDED = 20
+"""Clusters that must prefer one side before residuals alone say how far chance reaches."""
 _UNBALANCED = 0.05
 
 
@@ -86,7 +98,7 @@ class PairFit:
     tie_rate: float
     """Weighted share of outcomes of exactly a half."""
     df: float | None
-    """C - 1 when there are fewer than 50 clusters, else None (normal)."""
+    """C - 1 when there are fewer than 500 clusters, else None (normal)."""
     elo: PartEstimates
     """173.72 x: logit(mean y); s, the preference at equal measured style, not true quality;
     g·(mean z); what is left of raw."""
@@ -98,6 +110,8 @@ class PairFit:
     """In the order of the columns."""
     flags: tuple[str, ...]
     """Such as `separation`, `all_wins`, `no_overlap:tokens`, `collinear:bold`."""
+    style_covariance: Floats | None = field(default=None, compare=False, repr=False)
+    """Covariance (K, K) of the features' coefficients, where the fit hands them on."""
 
     @property
     def style_controlled(self) -> bool:
@@ -117,7 +131,7 @@ def fit_pair(rows: PairRows, options: FitOptions = DEFAULT_OPTIONS) -> PairFit |
     df = degrees_of_freedom(rows.n_clusters)
     # Summed alike above and below, a clean sweep is exactly 0 or 1.
     win_rate = float((rows.weight_N * rows.y_N).sum() / rows.weight_N.sum())
-    flags = ["few_clusters"] if df is not None else []
+    flags = size_flags(rows.n_clusters, rows.n_decided)
     controlled: _Controlled | None = None
     if win_rate in (0.0, 1.0):
         flags.append("all_wins" if win_rate == 1.0 else "all_losses")
@@ -132,7 +146,12 @@ def fit_pair(rows: PairRows, options: FitOptions = DEFAULT_OPTIONS) -> PairFit |
             if controlled
             else _raw_only(raw, options.confidence, df)
         )
-    diagnostics = feature_diagnostics(rows.z_NK, rows.weight_N)
+        if rows.n_decided < FEWEST_DECIDED:
+            extra = extra_se_of_few_decided(rows, raw_se_logit(elo.raw))
+            elo = _widened(elo, ELO_PER_LOGIT * extra, options.confidence, df)
+            slope = 100.0 * win_rate * (1.0 - win_rate)
+            points = _widened(points, slope * extra, options.confidence, df)
+    diagnostics = feature_diagnostics(rows.z_NK, rows.cluster_share_N)
     return PairFit(
         n_battles=len(rows.y_N),
         n_clusters=rows.n_clusters,
@@ -170,14 +189,65 @@ def degrees_of_freedom(n_clusters: int) -> float | None:
     return float(n_clusters - 1) if n_clusters < T_BELOW_CLUSTERS else None
 
 
+def size_flags(n_clusters: int, n_decided: int) -> list[str]:
+    """`few_clusters`, and `few_decided:n` where hardly any cluster prefers a side."""
+    flags = ["few_clusters"] if n_clusters < FEW_CLUSTERS else []
+    return [*flags, f"few_decided:{n_decided}"] if n_decided < FEWEST_DECIDED else flags
+
+
+def raw_se_logit(raw_elo: Estimate) -> float:
+    """Standard error of raw in log-odds."""
+    return (raw_elo.se or 0.0) / ELO_PER_LOGIT
+
+
+def extra_se_of_few_decided(rows: PairRows, se_logit: float) -> float:
+    """What to add in quadrature to a standard error in log-odds when few clusters are decided.
+
+    Residuals of 39 ties and one win say that nothing varies.  The Bonett-Price interval of the
+    clusters' net outcomes, one pseudo-cluster won and one lost, says how far the mean may lie.
+    """
+    net_C = rows.net_C
+    mean = float(net_C.mean())
+    _, _, se = pseudo_count_interval(mean, float((net_C**2).mean()), rows.n_clusters)
+    rate = 0.5 + mean / 2.0
+    if not 0.0 < rate < 1.0:
+        return 0.0
+    return math.sqrt(max(0.0, (se / 2.0 / (rate * (1.0 - rate))) ** 2 - se_logit**2))
+
+
+def _widened(
+    parts: PartEstimates, extra_se: float, confidence: float, df: float | None
+) -> PartEstimates:
+    known = {f.name: getattr(parts, f.name) for f in fields(parts)}
+    return PartEstimates(
+        **{
+            name: one and widened_estimate(one, extra_se, confidence, df)
+            for name, one in known.items()
+        }
+    )
+
+
+def widened_estimate(
+    one: Estimate, extra_se: float, confidence: float, df: float | None
+) -> Estimate:
+    """The estimate with an independent standard error added in quadrature."""
+    reach = critical_value(confidence, df) * extra_se
+    return replace(
+        one,
+        lower=one.estimate - math.hypot(one.estimate - one.lower, reach),
+        upper=one.estimate + math.hypot(one.upper - one.estimate, reach),
+        se=math.hypot(one.se or 0.0, extra_se),
+    )
+
+
 def one_sided_raw(rows: PairRows, confidence: float, df: float | None) -> tuple[Estimate, Estimate]:
     """Raw Elo and points when one side won everything: half a win and half a loss are added.
 
-    Residuals say nothing here, so the standard error is that of C clusters which all went one way.
+    Residuals say nothing here: estimate and standard error are those of C clusters which all went
+    one way, however often each was judged.
     """
-    n, n_clusters = len(rows.y_N), rows.n_clusters
-    wins = float(rows.weight_N @ rows.y_N)
-    rate = (wins + 0.5) / (n + 1.0)
+    n_clusters = rows.n_clusters
+    rate = (n_clusters * float(rows.y_N.max()) + 0.5) / (n_clusters + 1.0)
     by_cluster = (n_clusters + 0.5) / (n_clusters + 1.0)
     spread = by_cluster * (1.0 - by_cluster)
     elo_se = ELO_PER_LOGIT / math.sqrt((n_clusters + 1.0) * spread)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.special import expit
@@ -24,19 +25,22 @@ from modeldiff_harness.stats.bradley_terry import (
     fit_bradley_terry,
     linked_models,
 )
-from modeldiff_harness.stats.clusters import sum_within
+from modeldiff_harness.stats.clusters import clustered_covariance, sum_within
 from modeldiff_harness.stats.estimates import Bools, Estimate, Floats, Ints, Undetermined
 from modeldiff_harness.stats.pairfit.diagnostics import (
     LEAST_CLUSTERS,
     feature_diagnostics,
     separation_flags,
 )
+from modeldiff_harness.stats.pairfit.dispersion import with_percentiles
+from modeldiff_harness.stats.pairfit.dispersion_of_many import resample_dispersion_of_many
 from modeldiff_harness.stats.pairfit.fit import (
     PairFit,
     StyleFeature,
     degrees_of_freedom,
     fit_pair,
     kept_by_choice,
+    size_flags,
 )
 from modeldiff_harness.stats.pairfit.parts import PartEstimates, scaled_estimate
 from modeldiff_harness.stats.pairfit.rows import (
@@ -155,9 +159,7 @@ def fit_among_many(
     n_clusters = part.rows.n_clusters
     if n_clusters < 2:
         return Undetermined("one cluster of battles has no variance", n_clusters)
-    problem = _Problem(
-        part.rows, part.graph, part.candidate, options, degrees_of_freedom(n_clusters)
-    )
+    problem = _Problem(part.rows, part.graph, part.candidate, options)
     return ManyFit(
         _pair_fit(problem),
         part.graph.n_models,
@@ -186,7 +188,29 @@ class _Problem:
     graph: Graph
     candidate: int
     options: FitOptions
-    df: float | None
+
+    @cached_property
+    def n_clusters_of_pair(self) -> int:
+        """Clusters with battles of the candidate, or of the baseline if those are fewer."""
+        return min(self._clusters_of(np.ones(len(self.rows.y_N), np.bool_)))
+
+    @cached_property
+    def n_decided_of_pair(self) -> int:
+        """The same without battles that ended in a tie."""
+        return min(self._clusters_of(self.rows.y_N != 0.5))
+
+    def _clusters_of(self, kept_N: Bools) -> tuple[int, int]:
+        graph = self.graph
+        candidate, baseline = (
+            len(np.unique(self.rows.cluster_N[kept_N & ((graph.a_N == m) | (graph.b_N == m))]))
+            for m in (self.candidate, graph.reference)
+        )
+        return candidate, baseline
+
+    @property
+    def df(self) -> float | None:
+        """Of the pair's own clusters: a million battles of others do not make its scores known."""
+        return degrees_of_freedom(max(2, self.n_clusters_of_pair))
 
     def estimate(self, unit: float, value: float, influence_N: Floats) -> Estimate:
         """unit x value with the interval of its influences summed within clusters."""
@@ -202,9 +226,9 @@ def _pair_fit(problem: _Problem) -> PairFit:
     rate = float(expit(raw))
     raw_elo = problem.estimate(ELO_PER_LOGIT, raw, raw_N)
     raw_points = problem.estimate(100.0, rate - 0.5, rate * (1.0 - rate) * raw_N)
-    flags = ["few_clusters"] if problem.df is not None else []
-    controlled, refused = _controlled(problem, raw, raw_N)
-    diagnostics = feature_diagnostics(rows.z_NK, rows.weight_N)
+    flags = size_flags(problem.n_clusters_of_pair, problem.n_decided_of_pair)
+    controlled, refused = _controlled(problem, alone, raw, raw_N)
+    diagnostics = feature_diagnostics(rows.z_NK, rows.cluster_share_N)
     flags += refused
     for name, column, found in zip(rows.names, rows.z_NK.T, diagnostics, strict=True):
         if not column.any():
@@ -239,6 +263,7 @@ def _pair_fit(problem: _Problem) -> PairFit:
         position_elo=controlled.position_elo if controlled else None,
         features=features,
         flags=tuple(flags),
+        style_covariance=controlled.per_unit_KK if controlled else None,
     )
 
 
@@ -249,13 +274,15 @@ class _Controlled:
     points: tuple[Estimate, Estimate, Estimate]
     position_elo: Estimate | None
     per_unit_K: Floats
+    per_unit_KK: Floats
+    """Their covariance."""
     shift_K: Floats
     """Least-squares shift of every feature between the two models."""
     feature_elo: tuple[Estimate, ...]
 
 
 def _controlled(
-    problem: _Problem, raw: float, raw_N: Floats
+    problem: _Problem, alone: BradleyTerry, raw: float, raw_N: Floats
 ) -> tuple[_Controlled | None, list[str]]:
     rows, graph = problem.rows, problem.graph
     if not rows.names:
@@ -269,11 +296,11 @@ def _controlled(
     )
     condition = fit.slope_condition(graph.n_models - 1)
     refused = separation_flags(
-        fit.slope_K, fit.probability_N, rows.weight_N, condition, fit.converged
+        fit.slope_K, fit.probability_N, rows.cluster_share_N, condition, fit.converged
     )
     if refused:
         return None, list(refused)
-    return _parts(problem, design, fit, raw, raw_N), []
+    return _parts(problem, design, alone, fit, raw, raw_N), []
 
 
 def _design(problem: _Problem) -> Design:
@@ -295,7 +322,12 @@ def _position_identified(problem: _Problem) -> bool:
 
 
 def _parts(
-    problem: _Problem, design: Design, fit: BradleyTerry, raw: float, raw_N: Floats
+    problem: _Problem,
+    design: Design,
+    alone: BradleyTerry,
+    fit: BradleyTerry,
+    raw: float,
+    raw_N: Floats,
 ) -> _Controlled:
     rows, graph, c = problem.rows, problem.graph, problem.candidate
     s, s_N = _contrast(problem, fit, design.x_NP)
@@ -325,19 +357,27 @@ def _parts(
     if design.has_position:
         position_elo = problem.estimate(ELO_PER_LOGIT, float(fit.slope_K[-1]), slope_NP[:, -1])
     elo = problem.estimate
+    in_elo = [
+        elo(ELO_PER_LOGIT, s, s_N),
+        elo(ELO_PER_LOGIT, style, style_N),
+        elo(ELO_PER_LOGIT, raw - s - style, raw_N - s_N - style_N),
+    ]
+    in_points = [
+        elo(100.0, at_s - 0.5, s_points_N),
+        elo(100.0, at_both - at_s, both_points_N - s_points_N),
+        elo(100.0, at_raw - at_both, raw_points_N - both_points_N),
+    ]
+    draws = resample_dispersion_of_many(rows, graph, c, design, alone, fit)
+    if draws is not None:
+        level = problem.options.confidence
+        in_elo[2] = with_percentiles(in_elo[2], draws.elo_R, level)
+        in_points[2] = with_percentiles(in_points[2], draws.points_R, level)
     return _Controlled(
-        (
-            elo(ELO_PER_LOGIT, s, s_N),
-            elo(ELO_PER_LOGIT, style, style_N),
-            elo(ELO_PER_LOGIT, raw - s - style, raw_N - s_N - style_N),
-        ),
-        (
-            elo(100.0, at_s - 0.5, s_points_N),
-            elo(100.0, at_both - at_s, both_points_N - s_points_N),
-            elo(100.0, at_raw - at_both, raw_points_N - both_points_N),
-        ),
+        (in_elo[0], in_elo[1], in_elo[2]),
+        (in_points[0], in_points[1], in_points[2]),
         position_elo,
         per_unit,
+        clustered_covariance(sum_within(per_unit_NK, rows.cluster_N, rows.n_clusters)),
         shift_MK[c],
         tuple(
             elo(ELO_PER_LOGIT, float(shift_MK[c, k] * per_unit[k]), feature_NK[:, k])

@@ -107,7 +107,7 @@ def fit_controlled(
     information_N = rows.weight_N * fit.probability_N * (1.0 - fit.probability_N)
     condition = condition_number(design.x_NP, information_N)
     refused = separation_flags(
-        fit.slope_K, fit.probability_N, rows.weight_N, condition, fit.converged
+        fit.slope_K, fit.probability_N, rows.cluster_share_N, condition, fit.converged
     )
     if refused:
         return None, refused

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.stats.clusters import ClusterLabels, cluster_index
+from modeldiff_harness.stats.clusters import ClusterLabels, cluster_index, sum_within
 from modeldiff_harness.stats.estimates import (
     Bools,
     Floats,
@@ -45,6 +45,28 @@ class PairRows:
         """Weights that add up to 1."""
         share: Floats = self.weight_N / self.weight_N.sum()
         return share
+
+    @property
+    def cluster_share_N(self) -> Floats:
+        """Weights that count every cluster once and add up to 1: ten judgments of one prompt say
+        as much about separation and overlap as one."""
+        total_C = sum_within(self.weight_N, self.cluster_N, self.n_clusters)
+        share: Floats = self.weight_N / total_C[self.cluster_N] / self.n_clusters
+        return share
+
+    @property
+    def net_C(self) -> Floats:
+        """Net outcome of every cluster in [-1, 1]: 1 all wins, 0 balanced or all ties."""
+        total_C = sum_within(self.weight_N, self.cluster_N, self.n_clusters)
+        net: Floats = sum_within(
+            self.weight_N * (2.0 * self.y_N - 1.0), self.cluster_N, self.n_clusters
+        )
+        return net / total_C
+
+    @property
+    def n_decided(self) -> int:
+        """Clusters that prefer one side."""
+        return int((np.abs(self.net_C) > 1e-9).sum())
 
     @property
     def tie_rate(self) -> float:
@@ -85,6 +107,9 @@ class FitOptions:
     """0 to 1, on the summed loss, on scaled style only: more would shrink style away."""
     confidence: float = 0.95
     """Level of all intervals."""
+    style_covariance: Floats | None = None
+    """Covariance (K, K) of `style_coefficients` that were learnt from other battles; None: they
+    are known."""
 
     def __post_init__(self) -> None:
         check_confidence(self.confidence)

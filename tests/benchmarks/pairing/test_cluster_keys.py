@@ -13,6 +13,7 @@ from modeldiff_harness.benchmarks.pairing.cluster_keys import (
     check_expression,
     cluster_labels,
     cluster_rule,
+    document_labels,
 )
 from modeldiff_harness.errors import UsageError
 
@@ -85,3 +86,26 @@ def test_tasks_of_one_pattern_share_their_keys_and_others_do_not() -> None:
 def test_presets_are_keys() -> None:
     for _pattern, expression in CLUSTER_PRESETS:
         assert check_expression(expression) == expression
+
+
+def told(number: int, doc: dict[str, Any]) -> TaskSample:
+    return TaskSample(number, f"h{doc}", "", "", "none", "", "", "", "", {}, doc=doc)
+
+
+# name → documents, and how many clusters they are; None: every item stands alone.
+DOCUMENTS: dict[str, tuple[list[dict[str, Any]], int | None]] = {
+    "all different": ([{"q": i} for i in range(300)], None),
+    "thirty copies of ten": ([{"q": i % 10} for i in range(300)], 10),
+    "copies under new ids": ([{"q": i % 10, "id": i} for i in range(300)], 10),
+    "copies under new ids in capitals": ([{"q": i % 10, "UUID": str(i)} for i in range(300)], 10),
+    "one copy in three hundred": ([{"q": max(i, 1)} for i in range(300)], None),
+    "nothing but a number": ([{"id": i} for i in range(300)], None),
+    "no items": ([], None),
+}
+
+
+@pytest.mark.parametrize("case", DOCUMENTS)
+def test_copies_of_a_document_are_one_cluster(case: str) -> None:
+    docs, n_clusters = DOCUMENTS[case]
+    labels = document_labels([told(i, doc) for i, doc in enumerate(docs)])
+    assert (labels and len(set(labels))) == n_clusters
