@@ -10,6 +10,8 @@ import dataclasses
 import inspect
 import re
 import sys
+import types
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from modeldiff_harness.cli.options import RUN_OPTIONS
 from modeldiff_harness.config import RunConfig
 from modeldiff_harness.demo.plugin import mdh_components as demo_components
 from modeldiff_harness.presets import PRESETS
+from modeldiff_harness.ranges import NAME, Entries, Rule
 from modeldiff_harness.typed_json import field_docs, json_schema
 
 DOCS = Path(__file__).parent
@@ -150,17 +153,53 @@ def _fields(kind: Any, section: str, leave_out: set[str] = frozenset()) -> list[
     meanings: dict[str, str] = {}
     for base in reversed(kind.__mro__[:-1]):
         meanings |= field_docs(base)
-    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    kinds = typing.get_type_hints(kind, include_extras=True)
+    lines = ["| key | type | range | default | meaning |", "|---|---|---|---|---|"]
     for field in dataclasses.fields(kind):
         if field.name in leave_out:
             continue
         place = f"{section}.{field.name}" if section else field.name
         meaning = meanings.get(field.name) or NOTES["settings"].get(place, "")
         default = _default(field)
-        lines.append(
-            f"| `{field.name}` | `{_cell(str(field.type))}` | `{default}` | {_cell(meaning)} |"
-        )
+        cells = [
+            f"`{field.name}`",
+            f"`{_cell(_bare(kinds[field.name]))}`",
+            _cell("; ".join(_ranges(kinds[field.name]))),
+            f"`{default}`",
+            _cell(meaning),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _bare(kind: Any) -> str:
+    """Return a type without what it says of ranges."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return _bare(inner[0])
+    if origin is typing.Literal:
+        return "str"
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(_bare, inner))
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(_bare, inner))}]"
+    return {type(None): "None", ...: "...", Any: "Any"}.get(kind) or str(kind.__name__)
+
+
+def _ranges(kind: Any) -> Iterator[str]:
+    """Yield what a type says of its range; that names are not empty goes without saying."""
+    inner = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Literal:
+        yield ", ".join(f"`{choice}`" for choice in inner)
+        return
+    for part in inner:
+        if isinstance(part, Rule):
+            yield from () if part is NAME else (part.says,)
+        elif isinstance(part, Entries):
+            for name, known in part.kinds.items():
+                yield from (f"`{name}` {says}" for says in _ranges(known))
+        else:
+            yield from _ranges(part)
 
 
 def _default(field: dataclasses.Field[Any]) -> str:

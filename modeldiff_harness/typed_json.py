@@ -130,6 +130,11 @@ def _misfit(errors: list[ErrorDetails]) -> Misfit:
         return Misfit(where, "is missing")
     if kind == "too_long":
         return Misfit(where, f"needs {context['max_length']} values")
+    if kind == "out_of_range":  # of a Rule in modeldiff_harness.ranges
+        return Misfit(where, f"is {reprlib.repr(given)}; it takes {context['says']}")
+    if kind == "entry_out_of_range":
+        where = (*where, context["name"])
+        return Misfit(where, f"is {context['value']}; it takes {context['says']}")
     if kind == "literal_error":
         return Misfit(where, f"must be {context['expected']}, not {reprlib.repr(given)}")
     if kind in _WANTED:

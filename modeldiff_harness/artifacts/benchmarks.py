@@ -124,6 +124,7 @@ class BenchmarkRow:
     method: str
     """How interval and p were made, in words."""
     n_unmatched: int
+    """Items that only one model answered, changed ones included."""
     version: str
     num_fewshot: int | None
     df: float | None = None
@@ -149,14 +150,28 @@ class BenchmarkRow:
     may still do.  None: the row's own may."""
     not_gateable: str = ""
     """Why no interval of these items may decide a gate, in one clause; empty where one may."""
+    n_missing: int = 0
+    """Items of the task that enter no difference: without a partner, not scored for a model, or
+    counted by the results and not among the samples."""
+    item_range: float | None = None
+    """How far apart two values of one item can lie: 1 between 0 and 1; None: not known."""
+    not_comparable: tuple[str, ...] = ()
+    """Why the two sides may not be one measurement, a clause each; every one holds a gate."""
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether an item's value lies between 0 and 1, so that missing items can be bounded."""
+        return self.counts is not None or self.item_range == 1.0
 
     def columns(self) -> dict[str, Any]:
         """Return the row as one line of a table: what belongs together gets a column each."""
         counts, noise, effect = self.counts, self.noise, self.effect
         clusters, simultaneous, guarded = self.clusters, self.simultaneous, self.guarded
-        grouped = ("counts", "clusters", "simultaneous", "effect", "noise", "unpaired", "guarded")
+        grouped = ("counts", "clusters", "simultaneous", "effect", "noise", "unpaired", "guarded",
+                   "not_comparable")  # fmt: skip
         return {
             **{f.name: getattr(self, f.name) for f in fields(self) if f.name not in grouped},
+            "not_comparable": "; ".join(self.not_comparable),
             "fixed": counts and counts.fixed,
             "broken": counts and counts.broken,
             "both_right": counts and counts.both_right,
@@ -247,6 +262,8 @@ class TaskFailure:
 
     task: str
     reason: str
+    capability: str | None = None
+    """Of the task: what a criterion on the capability then lacks."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,15 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from modeldiff_harness.artifacts.arrays import PLACE
-from modeldiff_harness.errors import RunError, UsageError
+from modeldiff_harness.errors import MdhError, RunError, UsageError
 from modeldiff_harness.typed_json import Misfit, from_json
+from modeldiff_harness.untrusted import (
+    MOST_MADE_BYTES,
+    Missing,
+    Unreadable,
+    json_value,
+    read_bytes,
+)
 
 __all__ = ["document_text", "load_artifact", "read_document", "save_artifact", "to_plain"]
 
@@ -92,12 +99,12 @@ def read_document(kind: type[A], path: Path, noun: str, *, missing: str, old: st
     damaged or of another schema version; `old` says what to do then.
     """
     try:
-        text = path.read_bytes()
-        plain = json.loads(text)
-    except FileNotFoundError:
+        text = read_bytes(path, f"the {noun}", most_bytes=MOST_MADE_BYTES)
+        plain = json_value(text, f"the {noun} {path}")
+    except Missing:
         raise UsageError(f"there is no {noun} at {path}.", hint=missing) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"the {noun} {path} is unreadable: {error}.") from error
+    except Unreadable as error:
+        raise RunError(f"unreadable: {error.message}", hint=error.hint) from error
     known = vars(kind)["SCHEMA_VERSION"]
     version = plain.get("schema_version") if isinstance(plain, dict) else None
     if version != known:
@@ -107,7 +114,7 @@ def read_document(kind: type[A], path: Path, noun: str, *, missing: str, old: st
         )
     try:
         return from_json(kind, text)
-    except Misfit as error:
+    except (Misfit, MdhError) as error:  # a type's own refusal is no fault of the command line
         raise RunError(f"the {noun} {path} is damaged: {error}.") from error
 
 

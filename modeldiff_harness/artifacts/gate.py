@@ -107,6 +107,10 @@ class CriterionVerdict:
     """The policy's own words on why the criterion is there."""
     operating: tuple[OperatingPoint, ...] = ()
     """At true differences 0, −m/2, −m and −2m (a loss) for the run's own size."""
+    n_missing: int = 0
+    """Items or judgments without a result; the interval holds them at their worst."""
+    tasks: tuple[str, ...] = ()
+    """The tasks whose rows it rests on."""
 
     @property
     def counts(self) -> bool:
@@ -175,5 +179,9 @@ class Verdict:
     """Whether a preference gain is style; None when style was not separated."""
     flags: tuple[str, ...]
     """What a reviewer must know beside the verdict, a sentence each."""
+    style_hidden_loss: bool | None = None
+    """Whether a raw preference loss is explained by style; None when style was not separated."""
+    look: int = 1
+    """Which report of this pair it is that was gated under this policy, counting from 1."""
     operating: tuple[OperatingPoint, ...] = field(default=())
     """Of the whole gate, when all measured criteria truly lose 0, ½, 1 and 2 margins."""

@@ -168,7 +168,8 @@ class ProfileRow:
     """The same difference weighted by activation mass."""
     null_lower: float | None = None
     null_upper: float | None = None
-    """Band of the share difference in the null run; None when there is none."""
+    """Where the share difference of a new null pair of this size lies with 95 %; None when there is
+    no null run."""
 
 
 @dataclass(frozen=True)

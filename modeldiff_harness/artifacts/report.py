@@ -176,7 +176,7 @@ class Lens:
     upper: float | None = None
     unit: str = ""
     sign: Literal["up", "down", "unclear"] | None = None
-    """From the interval: up when lower > 0, down when upper < 0."""
+    """Up or down where the interval, corrected for the capabilities of its arm, excludes zero."""
     detail: str = ""
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "open_catalog",
     "own_tasks_folder",
     "parse_tasks",
+    "stated_metrics",
 ]
 
 LATENTS_WORD = "model_diff"
@@ -185,7 +186,9 @@ class TaskCatalog:
         self._shadowed: dict[str, str] = {}
         self._missing_suites = dict(missing_suites or {})
         for folder in folders:
-            for name, entry in lm_eval_adapter.scan_folder(folder.path).items():
+            for name, entry in lm_eval_adapter.scan_folder(
+                folder.path, untrusted=folder.may_shadow
+            ).items():
                 self._include(name, entry, folder)
 
     def _include(self, name: str, entry: IndexEntry, folder: TaskFolder) -> None:
@@ -356,6 +359,16 @@ def _capability(name: str, config: dict[str, Any], path: Path) -> str | None:
             hint=did_you_mean(str(named), taxonomy.keys),
         )
     return str(named)
+
+
+def stated_metrics(task: BenchTask) -> tuple[str, ...]:
+    """Return the metrics that a task's YAML lists; none when it leaves them to lm-eval."""
+    from modeldiff_harness.benchmarks import lm_eval_adapter
+
+    inline = task.config_path == Path()
+    own = {} if inline else lm_eval_adapter.load_config(task.config_path)
+    listed = {**own, **task.overrides}.get("metric_list") or ()
+    return tuple(str(m["metric"]) for m in listed if isinstance(m, dict) and "metric" in m)
 
 
 def capability_by_name(name: str) -> str | None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from modeldiff_harness.artifacts import View
 from modeldiff_harness.contracts import DictionaryLearner
 from modeldiff_harness.errors import UsageError
-from modeldiff_harness.latents.train.settings import TrainSettings
+from modeldiff_harness.latents.train.settings import Share, TrainSettings
+from modeldiff_harness.ranges import within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,23 +39,19 @@ class BatchTopKConfig(TrainSettings):
 
     learner: ClassVar[str] = "batchtopk"
 
-    k: int = 32
+    k: Annotated[int, within(1, 10**8)] = 32
     """Active latents a token, on average over a batch."""
-    k_anneal_factor: float = 4.0
-    """k starts at this multiple (at most n_latents) …"""
-    k_anneal_fraction: float = 0.3
+    k_anneal_factor: Annotated[float, within(1, 1e6)] = 4.0
+    """k starts at this multiple (at most n_latents), since it falls and never rises …"""
+    k_anneal_fraction: Share = 0.3
     """… and falls linearly to k over this share of the steps."""
-    delta_weight: float = 0.0
+    delta_weight: Annotated[float, within(0, 1e6)] = 0.0
     """λ on the squared difference of two models' residuals; needs models of one width."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._at_least_one("k")
-        self._shares("k_anneal_fraction")
         if self.k > self.n_latents:
             raise UsageError(f"batchtopk: k = {self.k} exceeds n_latents = {self.n_latents}.")
-        if self.k_anneal_factor < 1:
-            raise UsageError("batchtopk: k_anneal_factor is below 1; k falls, it does not rise.")
 
     def k_at(self, step: int) -> float:
         """Return the annealed k of step `step` (0-based)."""

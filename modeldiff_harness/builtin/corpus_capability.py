@@ -10,6 +10,7 @@ from typing import Any
 from modeldiff_harness.artifacts import Document
 from modeldiff_harness.corpora.capability import DATA, capability_corpus
 from modeldiff_harness.corpora.described import DescribedCorpus, contents
+from modeldiff_harness.errors import UsageError
 from modeldiff_harness.models.packaged import locate_packaged
 
 __all__ = ["create"]
@@ -27,6 +28,8 @@ def create(
     `share` keeps that share of our own documents, chosen by digest: a small budget is better spent
     on the models' own answers.
     """
+    if not 0 < share <= 1:
+        raise UsageError(f"corpus capability: share is {share}; it takes more than 0, at most 1.")
     given = [answers] if isinstance(answers, (str, Path)) else list(answers or ())
     files = [
         locate_packaged(str(name)) if str(name).startswith("package:") else Path(name)

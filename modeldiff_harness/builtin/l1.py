@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from modeldiff_harness.artifacts import View
 from modeldiff_harness.contracts import DictionaryLearner
-from modeldiff_harness.errors import UsageError
-from modeldiff_harness.latents.train.settings import TrainSettings
+from modeldiff_harness.latents.train.settings import Share, TrainSettings
+from modeldiff_harness.ranges import within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,18 +44,12 @@ class L1Config(TrainSettings):
 
     learner: ClassVar[str] = "l1"
 
-    penalty: float = 0.02
+    penalty: Annotated[float, within(0, 1e6)] = 0.02
     """μ, the weight of Σ f·w a token against a squared error of about 1 a view."""
-    penalty_warmup_fraction: float = 0.05
+    penalty_warmup_fraction: Share = 0.05
     """μ rises linearly from 0 over this share of the steps."""
-    aux_weight: float = 0.0
+    aux_weight: Annotated[float, within(0, 1e6)] = 0.0
     """As published, nothing brings dead latents back."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._shares("penalty_warmup_fraction")
-        if self.penalty < 0:
-            raise UsageError(f"l1: penalty is {self.penalty:g}; give 0 or more.")
 
     def penalty_at(self, step: int) -> float:
         """Return μ at step `step` (0-based)."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from modeldiff_harness.artifacts import LatentEvidence, LatentLabel
+from modeldiff_harness.ranges import check_fields, within
 from modeldiff_harness.stats.multiplicity import benjamini_hochberg
 from modeldiff_harness.stats.ranks import rank_enrichment
 from modeldiff_harness.taxonomy import load_taxonomy
 
 __all__ = ["EnrichmentLabeler", "create"]
+
+Share = Annotated[float, within(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,16 @@ class EnrichmentLabeler:
     latents and latents without a qualifying capability are uninterpretable, with the reason.
     """
 
-    max_q: float = 0.05
-    min_auroc: float = 0.7
-    min_mass_lift: float = 2.0
-    min_mass_share: float = 0.15
-    max_template_share: float = 0.5
-    n_tokens: int = 4
+    max_q: Share = 0.05
+    min_auroc: Share = 0.7
+    min_mass_lift: Annotated[float, within(0, 1e6)] = 2.0
+    min_mass_share: Share = 0.15
+    max_template_share: Share = 0.5
+    n_tokens: Annotated[int, within(0, 1000)] = 4
     name: str = "enrichment"
+
+    def __post_init__(self) -> None:
+        check_fields(self, f"labeler {self.name}")
 
     def label(self, evidences: Iterable[LatentEvidence]) -> Iterator[LatentLabel]:
         """Yield one label an evidence, in order; the harness tests it."""

@@ -12,6 +12,7 @@ import click
 from modeldiff_harness.cli.options import split_list
 from modeldiff_harness.cli.printing import print_report
 from modeldiff_harness.cli.progress import console_progress
+from modeldiff_harness.cli.typed import SEED
 from modeldiff_harness.disk import writable_folder
 from modeldiff_harness.errors import UsageError
 
@@ -46,7 +47,7 @@ def compare_options(function: Any) -> Any:
                          help="Go on when more than 1 % of a task's items have no partner."),
             click.option("--average_repeats", is_flag=True,
                          help="Several answers to one item are samples of it: average them."),
-            click.option("--seed", type=int, default=0, show_default=True,
+            click.option("--seed", type=SEED, default=0, show_default=True,
                          help="Of resampling."),
         )
     ):  # fmt: skip

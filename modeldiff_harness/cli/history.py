@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from modeldiff_harness.cli.options import split_list
+from modeldiff_harness.cli.typed import OUTPUT_FILE
 from modeldiff_harness.disk import write_output
 from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.store import default_data_folder
@@ -25,7 +26,7 @@ __all__ = ["history"]
 @click.option(
     "--format", "output_format", type=click.Choice(["text", "json", "html"]), default="text"
 )
-@click.option("--output", type=click.Path(path_type=Path), help="Write it there.")
+@click.option("--output", type=OUTPUT_FILE, help="Write it there.")
 def history(
     folders: tuple[Path, ...],
     pair: str | None,

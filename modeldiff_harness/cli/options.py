@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from modeldiff_harness.config import RunConfig, resolve_config
+from modeldiff_harness.config import RunConfig, SettingError, resolve_config
 from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.presets import PRESETS
 
@@ -46,11 +46,13 @@ def key_values(text: str) -> dict[str, Any]:
         key, equals, raw = part.partition("=")
         if not equals:
             raise UsageError(f"expected key=value, got {part!r}.")
+        if key.strip() in values:
+            raise UsageError(f"{key.strip()!r} is given twice in {text!r}.")
         try:
             values[key.strip()] = json.loads(
                 raw.strip().replace("True", "true").replace("False", "false")
             )
-        except ValueError:
+        except (ValueError, RecursionError):
             values[key.strip()] = raw.strip()
     return values
 
@@ -150,6 +152,8 @@ class RunOption:
 
     def settings(self, typed: Any) -> dict[str, Any]:
         """Return key → value for what was typed; UsageError when it cannot be read."""
+        if self.many and not split_list(typed):
+            raise UsageError(f"{self.flag} names nothing.", hint="Give it values, or leave it out.")
         if self.spread is not None:
             return self.spread(typed)
         return dict.fromkeys(self.keys, self.parse(typed) if self.parse else typed)
@@ -275,10 +279,20 @@ def build_config(given: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any]]:
     for option in RUN_OPTIONS:
         if option.name in passed:
             settings = option.settings(passed[option.name]) | settings
-    config = resolve_config(
-        preset=passed.get("preset"), file=passed.get("config"), overrides=_nested(settings)
-    )
+    try:
+        config = resolve_config(
+            preset=passed.get("preset"), file=passed.get("config"), overrides=_nested(settings)
+        )
+    except SettingError as error:
+        for option in RUN_OPTIONS:
+            if option.name in passed and any(_is_in(error.key, key) for key in option.keys):
+                raise UsageError(f"{option.flag}: {error.message}", hint=error.hint) from error
+        raise
     return config, {k: str(v) if isinstance(v, Path) else v for k, v in passed.items()}
+
+
+def _is_in(key: str, outer: str) -> bool:
+    return key == outer or key.startswith(f"{outer}.")
 
 
 def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:

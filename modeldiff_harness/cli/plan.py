@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from modeldiff_harness.cli.options import ListCommand, split_list
-from modeldiff_harness.errors import UsageError
+from modeldiff_harness.errors import UsageError, did_you_mean
 
 __all__ = ["plan"]
 
@@ -56,10 +56,14 @@ def plan(
     from modeldiff_harness.report.stored import stored_report
 
     names = tuple(dict.fromkeys(split_list(tasks or "")))
+    if tasks is not None and not names:
+        raise UsageError("--tasks names nothing.", hint="Give it values, or leave it out.")
     if not names and run is None:
         raise UsageError("nothing to plan.", hint="Name --tasks, or a finished run with --run.")
     general, own = _margins(margin)
     report = stored_report(run)[0] if run is not None else None
+    measured = {row.task for row in report.benchmarks.rows} if report is not None else set()
+    _refuse_unknown([name for name in names if name not in measured])
     found = needed_sizes(
         SizeQuestion(
             names, general, own, elo_margin, discordance, power, confidence, sign_consistency
@@ -71,6 +75,20 @@ def plan(
         click.echo(json_text(to_plain(found)), nl=False)
     else:
         click.echo(show_section(render_sizes(found), "text", "mdh plan"), nl=False)
+
+
+def _refuse_unknown(names: list[str]) -> None:
+    """Raise UsageError for a name that --tasks of a run would not know either."""
+    from modeldiff_harness.benchmarks.task_sizes import items_of_task
+
+    if all(items_of_task(name) is not None for name in names):
+        return
+    from modeldiff_harness.benchmarks.tasks import open_catalog  # reads lm-eval's index
+
+    known = open_catalog().names()
+    for name in names:
+        if name not in known:
+            raise UsageError(f"unknown task {name!r}.", hint=did_you_mean(name, known))
 
 
 def _margins(text: str) -> tuple[float, dict[str, float]]:

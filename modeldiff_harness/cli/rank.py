@@ -15,6 +15,7 @@ from modeldiff_harness.cli.options import (
     key_values,
     run_options,
 )
+from modeldiff_harness.cli.typed import OUTPUT_FILE
 from modeldiff_harness.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _OF_A_RUN = {option.name for option in RUN_OPTIONS}
     type=click.Choice(["text", "json", "markdown", "html"]),
     help="With FILE: how to print (default: text); json is `preferences.deltas` of report.json.",
 )
-@click.option("--output", type=click.Path(path_type=Path), help="With FILE: write it there.")
+@click.option("--output", type=OUTPUT_FILE, help="With FILE: write it there.")
 @click.option("--format_in", help="With FILE: importer of the battles (default: auto).")
 @click.option("--format_args", help="With FILE: key=value,… for the importer.")
 @click.option("--columns", help="With FILE: field=column,… of a flat file (importer table).")

@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from modeldiff_harness.cli.printing import print_report
+from modeldiff_harness.cli.typed import OUTPUT_FILE
 from modeldiff_harness.disk import write_output
+from modeldiff_harness.errors import UsageError
 
 __all__ = ["report"]
 
@@ -20,12 +22,17 @@ __all__ = ["report"]
     type=click.Choice(["terminal", "json", "md", "html"]),
     default="terminal",
 )
-@click.option("--output", type=click.Path(path_type=Path), help="File for html.")
+@click.option("--output", type=OUTPUT_FILE, help="File for html.")
 def report(run: str, output_format: str, output: Path | None) -> None:
     """Show the report of RUN: a name of `mdh runs`, a folder, or `latest`.
 
     The verdict of `mdh gate` on this report, if there is one, comes first.
     """
+    if output is not None and output_format != "html":
+        raise UsageError(
+            f"--output is for html, and --format is {output_format}.",
+            hint="Add --format html, or write standard output to a file.",
+        )
     from modeldiff_harness.gate.section import with_verdict
     from modeldiff_harness.gate.write import verdict_of
     from modeldiff_harness.plugins import load_registry

@@ -19,6 +19,7 @@ from modeldiff_harness.errors import GateFailed, Inconclusive, UsageError
 from modeldiff_harness.gate.checks import check_report, hold_reason
 from modeldiff_harness.gate.expand import expand
 from modeldiff_harness.gate.flags import collect_flags, sentence
+from modeldiff_harness.gate.looks import next_look
 from modeldiff_harness.gate.measure import Measured, Missing, measure
 from modeldiff_harness.gate.policy import Policy, Rule
 from modeldiff_harness.gate.policy_change import policy_change
@@ -31,6 +32,7 @@ from modeldiff_harness.stats.gate import (
     CriterionDecision,
     decide_criteria,
     style_driven_gain,
+    style_hidden_loss,
 )
 from modeldiff_harness.stats.gate_rates import (
     LOSSES_IN_MARGINS,
@@ -51,29 +53,40 @@ _SIMULATED_RUNS = 20_000
 
 
 def gate_report(
-    report: Report, policy: Policy, *, now: datetime.datetime, previous: Verdict | None = None
+    report: Report,
+    policy: Policy,
+    *,
+    now: datetime.datetime,
+    previous: Verdict | None = None,
+    look: int | None = None,
 ) -> Verdict:
     """Return the verdict on `report`; `previous` is the last gate of this pair, if any.
+
+    `look`: which report of this pair it is that is gated under this policy, from 1; None: as
+    `previous` counts.
 
     PASS needs every required criterion to exclude a loss of its margin and every check to hold;
     FAIL needs one required criterion with a significant loss (Holm) of at least its margin; all
     else is INCONCLUSIVE.  Raises UsageError for a policy that does not fit the report.
     """
     rules, unmeasured = expand(policy, report)
-    found = [(rule, measure(report, rule, policy.confidence)) for rule in rules]
+    level = policy.confidence_a_look
+    found = [(rule, measure(report, rule, level)) for rule in rules]
     for rule, measured in found:
         _check_margin(rule, measured)
     decisions = decide_criteria(
         [_criterion(rule, measured) for rule, measured in found],
-        policy.family_alpha,
-        policy.confidence,
+        policy.family_alpha_a_look,
+        level,
     )
     criteria = tuple(
         _held(_told(rule, measured, decision, policy, len(found)), rule, measured, report, policy)
         for (rule, measured), decision in zip(found, decisions, strict=True)
     )
-    gain = _style_driven_gain(report)
-    checks = check_report(report, policy.checks, criteria, found, style_driven=gain)
+    styles = _styles(report)
+    if look is None:
+        look = next_look(report, policy, [previous] if previous is not None else [])
+    checks = check_report(report, policy, criteria, found, styles=styles, look=look)
     criteria, checks, waivers = use_waivers(policy, criteria, checks, now.date())
     outcome = _whole(criteria, checks)
     verdict = Verdict(
@@ -90,13 +103,15 @@ def gate_report(
         policy_digest=policy.digest(),
         policy=policy.resolved(),
         policy_change=policy_change(previous, policy),
-        confidence=policy.confidence,
-        family_alpha=policy.family_alpha,
+        confidence=level,
+        family_alpha=policy.family_alpha_a_look,
         n_family=len(criteria),
         criteria=criteria,
         checks=checks,
         waivers=waivers,
-        style_driven_gain=gain,
+        style_driven_gain=styles[0],
+        style_hidden_loss=styles[1],
+        look=look,
         flags=(),
         operating=_whole_operating(criteria, policy),
     )
@@ -170,14 +185,17 @@ def _told(
         delta=measured.delta,
         method=measured.method,
         noise_se=measured.noise_se,
+        n_missing=measured.n_missing,
+        tasks=tuple(dict.fromkeys(row.task for row in measured.rows)),
     )
     if decision.lower is None or decision.upper is None:
         return told
     sign = 1.0 if measured.higher_is_better else -1.0
     lower, upper = sorted((sign * decision.lower, sign * decision.upper))
     se = math.hypot(measured.se, measured.noise_se)
-    reach = critical_value(policy.confidence, measured.df) + critical_value(2.0 * POWER - 1.0)
-    detectable = reach * se
+    level = policy.confidence_a_look
+    reach = critical_value(level, measured.df) + critical_value(2.0 * POWER - 1.0)
+    detectable = reach * se + _lost_to_missing(measured)
     told = replace(
         told,
         lower=lower,
@@ -191,10 +209,17 @@ def _told(
         worse_but_tolerated=decision.worse_but_tolerated,
         data_outcome=decision.verdict,
         operating=operating_characteristics(
-            se, rule.margin, n_family, policy.family_alpha, policy.confidence
+            se, rule.margin, n_family, policy.family_alpha_a_look, level
         ),
     )
     return replace(told, reason=_reason(told))
+
+
+def _lost_to_missing(measured: Measured) -> float:
+    """How far the missing items move the lower end of an equal candidate."""
+    if measured.best_delta is None:
+        return 0.0
+    return abs(measured.best_delta - measured.delta)
 
 
 def _held(
@@ -204,7 +229,19 @@ def _held(
     if told.data_outcome is None or isinstance(measured, Missing):
         return told
     held = hold_reason(report, policy.checks, rule, measured)
+    if not held and told.data_outcome == "PASS":
+        held = measured.too_small
+    if not held and told.data_outcome == "FAIL" and not _lost_at_best(measured, rule):
+        held = f"were its {measured.n_missing:,} missing items all gained, it would not be lost"
     return replace(told, outcome="INCONCLUSIVE", reason=held) if held else told
+
+
+def _lost_at_best(measured: Measured, rule: Rule) -> bool:
+    """Whether the loss reaches the margin whatever the missing items are."""
+    if measured.best_delta is None:
+        return True
+    best = measured.best_delta if measured.higher_is_better else -measured.best_delta
+    return best <= -rule.margin
 
 
 def _subject(rule: Rule, measured: Measured | Missing) -> str:
@@ -227,14 +264,22 @@ def _reason(found: CriterionVerdict) -> str:
     loss = -(found.delta or 0.0) if found.higher_is_better else (found.delta or 0.0)
     if loss >= found.margin:
         return f"the loss reaches {margin} but is not significant"
+    if found.n_missing:
+        what = "judgments" if found.arm == "preference" else "items"
+        return (
+            f"a loss of {margin} is not excluded, with {found.n_missing:,} missing {what} at their "
+            "worst"
+        )
     return f"a loss of {margin} is not excluded"
 
 
-def _style_driven_gain(report: Report) -> bool | None:
+def _styles(report: Report) -> tuple[bool | None, bool | None]:
+    """Whether a preference gain is style, and whether a raw loss is; None: not separated."""
     deltas = report.preferences.deltas
     if deltas is None:
-        return None
-    return style_driven_gain(deltas.raw_elo, deltas.substance_elo, deltas.style_elo)
+        return None, None
+    parts = deltas.raw_elo, deltas.substance_elo, deltas.style_elo
+    return style_driven_gain(*parts), style_hidden_loss(*parts)
 
 
 def _whole(criteria: Sequence[CriterionVerdict], checks: Sequence[CheckVerdict]) -> Outcome:
@@ -259,7 +304,12 @@ def _whole_operating(
     for losses in LOSSES_IN_MARGINS:
         truths = [-losses * margin for margin in margins]
         rates = simulate_gate(
-            ses, margins, truths, _SIMULATED_RUNS, policy.family_alpha, policy.confidence
+            ses,
+            margins,
+            truths,
+            _SIMULATED_RUNS,
+            policy.family_alpha_a_look,
+            policy.confidence_a_look,
         ).verdicts
         points.append(OperatingPoint(-losses if losses else 0.0, rates["PASS"], rates["FAIL"]))
     return tuple(points)

@@ -6,8 +6,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from modeldiff_harness.artifacts import BenchmarkRow, Report
+from modeldiff_harness.gate.measure import is_share
 from modeldiff_harness.gate.policy import Policy, Rule, is_pattern
-from modeldiff_harness.report.wording import on_unit_scale
 from modeldiff_harness.taxonomy import load_taxonomy
 
 __all__ = ["expand"]
@@ -28,10 +28,13 @@ def expand(policy: Policy, report: Report) -> tuple[list[Rule], list[str]]:
             rules.append(rule)
             continue
         rows = [row for row in report.benchmarks.rows if _fits(row, rule)]
-        tasks = [row.task for row in rows if on_unit_scale(row)]
-        if rule.within is None:
-            failed = (f.task for f in report.benchmarks.failures)
-            tasks += [task for task in failed if fnmatchcase(task, rule.subject)]
+        tasks = [row.task for row in rows if is_share(row)]
+        tasks += [
+            failure.task
+            for failure in report.benchmarks.failures
+            if fnmatchcase(failure.task, rule.subject)
+            and rule.within in (None, _class_of(failure.capability))
+        ]
         found = [task for task in dict.fromkeys(tasks) if task not in taken]
         taken.update(found)
         rules += [replace(rule, name=task, subject=task, within=None) for task in found]

@@ -70,6 +70,7 @@ def collect_flags(verdict: Verdict, report: Report, remarks: Sequence[str]) -> t
     sentences = [
         *_waiver_flags(verdict),
         *_policy_flags(verdict),
+        *_look_flags(verdict),
         *_style_flags(verdict, report),
         *_amber_flags(verdict),
         *_size_flags(verdict),
@@ -108,6 +109,29 @@ def _style_flags(verdict: Verdict, report: Report) -> Iterator[str]:
             f"Style-driven gain: the raw preference of {with_interval(deltas.raw_elo)} Elo is "
             f"style, {with_interval(deltas.style_elo)}; substance is "
             f"{with_interval(deltas.substance_elo)}."
+        )
+
+    if verdict.style_hidden_loss and deltas is not None:
+        yield (
+            f"Raw loss: the raw preference of {with_interval(deltas.raw_elo)} Elo is explained by "
+            f"style, {with_interval(deltas.style_elo)}; substance is "
+            f"{with_interval(deltas.substance_elo)}. Readers still see the raw loss."
+        )
+
+
+def _look_flags(verdict: Verdict) -> Iterator[str]:
+    planned = verdict.policy.get("looks")
+    if planned is not None:
+        level = f"{100 * verdict.confidence:.3g} %"
+        yield (
+            f"Look {verdict.look} of {planned} planned at this pair under this policy: every one "
+            f"is decided at its share of the error, with {level} intervals."
+        )
+    elif verdict.look > 1:
+        yield (
+            f"This is look {verdict.look} at this pair under this policy: each look at the same "
+            "level adds to the chance of a false PASS. `looks: N` in the policy spends one error "
+            "rate over N looks."
         )
 
 

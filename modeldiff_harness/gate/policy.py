@@ -6,8 +6,9 @@ import datetime
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from modeldiff_harness.artifacts import Report
+from modeldiff_harness.artifacts import ModelIdentity, Report
 from modeldiff_harness.artifacts.codec import to_plain
+from modeldiff_harness.errors import UsageError
 from modeldiff_harness.store import digest_of
 from modeldiff_harness.taxonomy import load_taxonomy
 
@@ -18,13 +19,17 @@ __all__ = [
     "SAFETY_CLASS",
     "SAFETY_MARGIN",
     "Arm",
+    "RANGES",
     "Checks",
+    "ModelPins",
     "Policy",
     "Rule",
     "Waiver",
     "default_margin",
     "default_policy",
     "is_pattern",
+    "model_digest",
+    "out_of_range",
 ]
 
 Arm = Literal["benchmark", "capability", "preference"]
@@ -38,6 +43,34 @@ DEFAULT_MARGIN_ELO = 20.0
 SAFETY_CLASS = "safety_content_moderation"
 PARTS = ("substance", "raw")
 """Parts of a preference that may be gated: style and dispersion are no qualities."""
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "confidence": (0.5, 0.999),
+    "family_alpha": (0.0001, 0.5),
+    "margin": (1e-6, 1e6),
+    "margin_elo": (1.0, 1000.0),
+    "missing_judgments": (0.0, 1.0),
+    "unmatched_items": (0.0, 1.0),
+    "lens_conflicts": (0, 1000),
+    "looks": (1, 100),
+}
+"""Setting → smallest and largest value with which a decision means something."""
+
+
+def out_of_range(setting: str, value: float) -> str:
+    """Return what is wrong with the value of one of `RANGES` as a clause, or nothing."""
+    least, most = RANGES[setting]
+    if isinstance(value, int) and abs(value) > 10**15:
+        return f"{setting} has more than 15 digits; it lies between {least:g} and {most:g}"
+    if not least <= value <= most:
+        return f"{setting} is {value!r}; it lies between {least:g} and {most:g}"
+    return ""
+
+
+def _require_range(setting: str, value: float, whose: str) -> None:
+    if problem := out_of_range(setting, value):
+        raise UsageError(f"{whose}: {problem}.")
 
 
 @dataclass(frozen=True)
@@ -62,6 +95,19 @@ class Rule:
     owner: str = ""
     why: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse a margin that no decision could rest on."""
+        setting = "margin_elo" if self.arm == "preference" else "margin"
+        _require_range(setting, self.margin, f"criterion {self.name}")
+
+
+@dataclass(frozen=True)
+class ModelPins:
+    """Which models may be gated: digests of `model_digest`, or their first twelve characters."""
+
+    baseline: str | None = None
+    candidate: str | None = None
+
 
 @dataclass(frozen=True)
 class Checks:
@@ -75,6 +121,8 @@ class Checks:
     """Most capabilities on which the arms may contradict each other; None: not checked."""
     style_driven_gain: Literal["warn", "hold"] = "warn"
     """What a preference gain that is style does: a warning, or INCONCLUSIVE."""
+    style_hidden_loss: Literal["warn", "hold"] = "warn"
+    """The same of its mirror, a raw loss that is explained by style."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +149,37 @@ class Policy:
     """Of the two-sided intervals: PASS needs their lower end above −margin."""
     family_alpha: float = 0.05
     """Chance of any FAIL at no difference, over all criteria (Holm)."""
+    tasks: tuple[str, ...] = ()
+    """Tasks or groups that must be measured and gated, whatever the run holds."""
+    models: ModelPins = ModelPins()
+    """Which two models it is about; other ones, or the two swapped, cannot pass."""
+    looks: int | None = None
+    """How often one pair may be gated on new results; the error rates are spent over them.  None:
+    looks are counted and said, and every one is decided as if it were the only one."""
     notes: tuple[str, ...] = field(default=(), compare=False, metadata={"transient": True})
     """Remarks of the reader, such as that the defaults stand in for a file."""
+
+    def __post_init__(self) -> None:
+        """Refuse levels outside what a decision can mean."""
+        for setting in ("confidence", "family_alpha"):
+            _require_range(setting, getattr(self, setting), "the policy")
+        if self.looks is not None:
+            _require_range("looks", self.looks, "the policy")
+
+    @property
+    def confidence_a_look(self) -> float:
+        """Confidence of the intervals of one look: Bonferroni over the planned looks.
+
+        Equal shares of the error, (1 − confidence)/looks each: Pocock's idea of equal looks at its
+        most cautious, valid whatever the looks have in common.  C. Jennison and B. W. Turnbull,
+        Group Sequential Methods, 2000, chapter 2.
+        """
+        return 1.0 - (1.0 - self.confidence) / (self.looks or 1)
+
+    @property
+    def family_alpha_a_look(self) -> float:
+        """Chance of any FAIL at no difference in one look: `family_alpha`/looks."""
+        return self.family_alpha / (self.looks or 1)
 
     def resolved(self) -> dict[str, Any]:
         """Return the policy as plain values with all defaults filled in, as gate.json keeps it."""
@@ -114,6 +191,13 @@ class Policy:
     def digest(self) -> str:
         """Return the digest of what the policy demands; comments and layout do not count."""
         return digest_of(self.resolved())
+
+
+def model_digest(model: ModelIdentity) -> str:
+    """Return what pins a model: the digest of its weights, with the adapter's behind a "+"."""
+    if model.adapter_digest is None:
+        return model.weights_digest
+    return f"{model.weights_digest}+{model.adapter_digest}"
 
 
 def is_pattern(subject: str) -> bool:
@@ -129,7 +213,7 @@ def default_margin(capability_class: str | None) -> float:
 def default_policy(report: Report) -> Policy:
     """Return the defaults for the arms that `report` measured."""
     criteria: list[Rule] = []
-    if report.benchmarks.status == "measured":
+    if report.benchmarks.status == "measured" or report.benchmarks.failures:
         keys = {row.capability for row in report.benchmarks.rows}
         safety = {c.key for c in load_taxonomy().capability_class(SAFETY_CLASS).capabilities}
         if keys & safety:

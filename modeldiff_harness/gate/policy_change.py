@@ -10,7 +10,7 @@ from modeldiff_harness.gate.policy import Policy
 
 __all__ = ["policy_change"]
 
-_TOP = ("name", "owner", "confidence", "family_alpha")
+_TOP = ("name", "owner", "confidence", "family_alpha", "tasks", "models", "looks")
 
 
 def policy_change(previous: Verdict | None, policy: Policy) -> PolicyChange | None:

@@ -14,10 +14,12 @@ from modeldiff_harness.errors import UsageError
 from modeldiff_harness.gate.decide import POWER, gate_report
 from modeldiff_harness.gate.policy import (
     DEFAULT_MARGIN_ELO,
+    RANGES,
     Checks,
     Policy,
     Rule,
     default_margin,
+    model_digest,
 )
 from modeldiff_harness.gate.words import amount
 from modeldiff_harness.report.render.plain_text import one_line
@@ -35,7 +37,10 @@ _WIDEST = {"share": 0.10, "Elo": 100.0}
 def draft_policy(
     report: Report, now: datetime.datetime
 ) -> tuple[Policy, tuple[CriterionVerdict, ...]]:
-    """Return a policy with one criterion a measured task, and the sizes its margins rest on.
+    """Return a policy with one criterion a task, and the sizes its margins rest on.
+
+    A task that failed is drafted as well, with its usual margin, and required: a run without it
+    cannot pass.
 
     A margin is the default (2 pt, 1 pt in safety, 20 Elo) or, where the run is too small for it,
     the smallest round margin with which an equal candidate passes all required criteria in 80 % of
@@ -56,7 +61,8 @@ def draft_policy(
             _fitted(rule, found, power) for rule, found in zip(wanted, sized, strict=True)
         )
         if sum(rule.required for rule in rules) >= n_required:
-            return Policy(rules, name="release"), sized
+            required = tuple(r.subject for r in rules if r.arm == "benchmark" and r.required)
+            return Policy(rules, name="release", tasks=required), sized
         n_required -= 1
 
 
@@ -69,6 +75,12 @@ def _wanted(report: Report) -> list[Rule]:
             known = key is not None and key in taxonomy
             margin = default_margin(taxonomy.class_of(str(key)).key if known else None)
             rules.append(Rule(row.task, "benchmark", row.task, margin))
+    for failure in report.benchmarks.failures:
+        if failure.task not in {rule.subject for rule in rules}:
+            key = failure.capability
+            known = key is not None and key in taxonomy
+            margin = default_margin(taxonomy.class_of(str(key)).key if known else None)
+            rules.append(Rule(failure.task, "benchmark", failure.task, margin))
     if report.preferences.status == "measured":
         name = "preference substance"
         rules.append(Rule(name, "preference", "substance", DEFAULT_MARGIN_ELO))
@@ -81,6 +93,8 @@ def _fitted(rule: Rule, found: CriterionVerdict, power: float) -> Rule:
         return rule
     reach = found.detectable / found.se - critical_value(2.0 * POWER - 1.0)
     fits = _round_up((reach + critical_value(2.0 * power - 1.0)) * found.se, found.unit)
+    least, most = RANGES["margin_elo" if found.unit == "Elo" else "margin"]
+    fits = min(most, max(least, fits))
     margin = fits if found.unit not in _STEPS else max(rule.margin, fits)
     required = margin <= _WIDEST.get(found.unit, math.inf)
     return Rule(rule.name, rule.arm, rule.subject, margin, required=required)
@@ -110,7 +124,13 @@ def policy_text(report: Report, now: datetime.datetime) -> str:
         'owner: ""           # who answers for this file',
         "confidence: 0.90    # PASS: the lower end of this two-sided interval is above -margin",
         "family_alpha: 0.05  # chance of any FAIL when nothing is worse, over all criteria (Holm)",
+        "# looks: 3                  # gates of this pair on new results that are planned; each is",
+        "                             # decided at its share of the error rates (Bonferroni)",
         "",
+        "# Only these two models, each in its place; other ones cannot pass.",
+        *_pins(report),
+        "",
+        *_required(policy),
         "criteria:",
     ]
     for rule, found in zip(policy.criteria, sized, strict=True):
@@ -125,6 +145,7 @@ def policy_text(report: Report, now: datetime.datetime) -> str:
         f"  missing_judgments: {checks.missing_judgments}     # share of judgments refused or cut",
         f"  unmatched_items: {checks.unmatched_items}       # share of items with only one answer",
         "  style_driven_gain: warn     # or hold: a preference gain that is style stops the gate",
+        "  style_hidden_loss: warn     # or hold: a raw loss that style explains stops the gate",
         "  # lens_conflicts: 0         # capabilities on which the arms may contradict each other",
         "",
         "waivers: []",
@@ -134,6 +155,21 @@ def policy_text(report: Report, now: datetime.datetime) -> str:
         "#   expires: 2030-01-31       # the last day on which it holds",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _pins(report: Report) -> Iterator[str]:
+    yield "# models:"
+    for role in ("baseline", "candidate"):
+        yield f"#   {role}: {_scalar(model_digest(getattr(report.pair, role)))}"
+
+
+def _required(policy: Policy) -> Iterator[str]:
+    """The list of required tasks, which does not follow the run."""
+    if policy.tasks:
+        yield "# A run that lacks one of these, or in which it failed, cannot pass."
+        yield "tasks:"
+        yield from (f"  - {_scalar(task)}" for task in policy.tasks)
+        yield ""
 
 
 def _warnings(report: Report, policy: Policy) -> Iterator[str]:

@@ -11,17 +11,27 @@ from typing import Any, NoReturn, TypeVar, cast
 import yaml
 
 from modeldiff_harness.errors import UsageError, did_you_mean
-from modeldiff_harness.gate.policy import PARTS, Arm, Checks, Policy, Rule, Waiver
+from modeldiff_harness.gate.policy import (
+    PARTS,
+    RANGES,
+    Arm,
+    Checks,
+    ModelPins,
+    Policy,
+    Rule,
+    Waiver,
+    out_of_range,
+)
 from modeldiff_harness.taxonomy import load_taxonomy
+from modeldiff_harness.untrusted import Missing, read_text, yaml_scalar, yaml_tree
 
 __all__ = ["parse_policy", "read_policy"]
 
 T = TypeVar("T")
 
-_MOST_BYTES = 1_000_000
 _DEEPEST = 8
 _POLICY_KEYS = ("schema_version", "name", "owner", "confidence", "family_alpha", "criteria",
-                "checks", "waivers")  # fmt: skip
+                "checks", "waivers", "tasks", "models", "looks")  # fmt: skip
 _RULE_KEYS: Mapping[Arm, tuple[str, ...]] = {
     "benchmark": ("benchmark", "margin", "metric", "filter", "class"),
     "capability": ("capability", "margin"),
@@ -32,7 +42,10 @@ _MARGIN_HINTS = {
     "margin_elo": "Write `margin`, in the metric's own unit.",
 }
 _SHARED_KEYS = ("name", "required", "owner", "why")
-_CHECK_KEYS = ("missing_judgments", "unmatched_items", "lens_conflicts", "style_driven_gain")
+_STYLE_KEYS = ("style_driven_gain", "style_hidden_loss")
+_CHECK_KEYS = ("missing_judgments", "unmatched_items", "lens_conflicts", *_STYLE_KEYS)
+_SHORTEST_PIN = 12
+_LARGEST_INTEGER = 10**15
 _WAIVER_KEYS = ("criterion", "reason", "owner", "expires")
 
 
@@ -43,15 +56,11 @@ def read_policy(path: Path) -> Policy:
     repeated names, margins that are not positive.
     """
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UsageError(f"the policy {path} is larger than a megabyte; that is no policy.")
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = read_text(path, "the policy")
+    except Missing:
         raise UsageError(
             f"there is no policy at {path}.", hint="`mdh gate init RUN` writes one."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the policy {path}: {error}.") from error
     return parse_policy(text, str(path))
 
 
@@ -96,9 +105,34 @@ class _Reader:
             waivers=tuple(waivers),
             name=self.value(top, "name", str, "gate"),
             owner=self.value(top, "owner", str, ""),
-            confidence=self.share(top, "confidence", 0.90, open_ends=True),
-            family_alpha=self.share(top, "family_alpha", 0.05, open_ends=True),
+            confidence=self.ranged(top, "confidence", 0.90),
+            family_alpha=self.ranged(top, "family_alpha", 0.05),
+            tasks=self.tasks(top.get("tasks")),
+            models=self.models(top.get("models")),
+            looks=self.count(top, "looks"),
         )
+
+    def tasks(self, node: yaml.Node | None) -> tuple[str, ...]:
+        found: list[str] = []
+        for entry in self.items(node, "tasks"):
+            name = self.value({"a task": entry}, "a task", str)
+            if not name:
+                self.fail(entry, f"{name!r} names no task", "Required tasks are named one by one.")
+            if name in found:
+                self.fail(entry, f"{name!r} stands twice in tasks")
+            found.append(name)
+        return tuple(found)
+
+    def models(self, node: yaml.Node | None) -> ModelPins:
+        if node is None or _is_null(node):
+            return ModelPins()
+        given = self.mapping(node, ("baseline", "candidate"), "models")
+        pins = {key: self.value(given, key, str, None) for key in given}
+        for key, pin in pins.items():
+            if pin is not None and len(pin) < _SHORTEST_PIN:
+                self.fail(given[key], f"the {key}'s digest is {pin!r}",
+                          f"Give at least its first {_SHORTEST_PIN} characters.")  # fmt: skip
+        return ModelPins(**pins)
 
     # ── criteria, checks, waivers ────────────────────────────────────────────────────────
 
@@ -119,6 +153,9 @@ class _Reader:
         margin = self.number(given, "margin_elo" if arm == "preference" else "margin", node)
         if margin <= 0:
             self.fail(node, f"the margin is {margin:g}; a tolerated loss is positive")
+        setting = "margin_elo" if arm == "preference" else "margin"
+        if problem := out_of_range(setting, margin):
+            self.fail(given[setting], problem)
         self.known_subject(given[arm], arm, subject)
         rule = Rule(
             name=self.value(given, "name", str, _default_name(arm, subject, within)),
@@ -156,18 +193,15 @@ class _Reader:
         if node is None:
             return Checks()
         given = self.mapping(node, _CHECK_KEYS, "checks")
-        conflicts = self.value(given, "lens_conflicts", int, None)
-        if conflicts is not None and conflicts < 0:
-            self.fail(given["lens_conflicts"], "lens_conflicts counts capabilities: 0 or more")
-        style = self.value(given, "style_driven_gain", str, "warn")
-        if style not in ("warn", "hold"):
-            self.fail(given["style_driven_gain"], f"style_driven_gain is {style!r}",
-                      "Write warn or hold.")  # fmt: skip
+        styles = {key: self.value(given, key, str, "warn") for key in _STYLE_KEYS}
+        for key, style in styles.items():
+            if style not in ("warn", "hold"):
+                self.fail(given[key], f"{key} is {style!r}", "Write warn or hold.")
         return Checks(
-            missing_judgments=self.share(given, "missing_judgments", Checks.missing_judgments),
-            unmatched_items=self.share(given, "unmatched_items", Checks.unmatched_items),
-            lens_conflicts=conflicts,
-            style_driven_gain=cast(Any, style),
+            missing_judgments=self.ranged(given, "missing_judgments", Checks.missing_judgments),
+            unmatched_items=self.ranged(given, "unmatched_items", Checks.unmatched_items),
+            lens_conflicts=self.count(given, "lens_conflicts"),
+            **cast(Any, styles),
         )
 
     def waiver(self, node: yaml.Node) -> Waiver:
@@ -184,21 +218,7 @@ class _Reader:
     # ── nodes and values ─────────────────────────────────────────────────────────────────
 
     def tree(self, text: str) -> yaml.Node:
-        try:
-            depth = 0
-            for event in yaml.parse(text, Loader=yaml.SafeLoader):
-                if isinstance(event, yaml.AliasEvent):
-                    self.fail(event, "anchors and aliases are not used in a policy")
-                depth += isinstance(event, yaml.CollectionStartEvent)
-                depth -= isinstance(event, yaml.CollectionEndEvent)
-                if depth > _DEEPEST:
-                    self.fail(event, "nested too deeply for a policy")
-            tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f", line {mark.line + 1}" if mark else ""
-            problem = getattr(error, "problem", None) or "not YAML"
-            raise UsageError(f"malformed policy {self.source}{where}: {problem}.") from error
+        tree = yaml_tree(text, f"the policy {self.source}", deepest=_DEEPEST, aliases=False)
         if tree is None or _is_null(tree):
             raise UsageError(
                 f"the policy {self.source} is empty.", hint="`mdh gate init RUN` writes one."
@@ -228,14 +248,7 @@ class _Reader:
     def scalar(self, node: yaml.Node) -> Any:
         if not isinstance(node, yaml.ScalarNode):
             self.fail(node, "one value was expected here, not a list or mapping")
-        loader = yaml.SafeLoader("")
-        try:
-            return loader.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            problem = getattr(error, "problem", None) or str(error)
-            self.fail(node, f"cannot read {str(node.value)[:40]!r}: {problem}")
-        finally:
-            loader.dispose()
+        return yaml_scalar(node, f"the policy {self.source}")
 
     def value(self, given: Mapping[str, yaml.Node], key: str, kind: type, *default: Any) -> Any:
         if key not in given:
@@ -254,24 +267,32 @@ class _Reader:
             self.fail(node, f"a criterion needs {key!r}, the loss that is tolerated")
         value = self.scalar(given[key])
         real = isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:  # no float holds it
+            self.fail(given[key], out_of_range(key, value))
         if not real or not math.isfinite(value):
-            self.fail(given[key], f"{key} is {str(given[key].value)[:40]!r}; it must be a number")
+            least, most = RANGES[key]
+            self.fail(given[key], f"{key} is {str(given[key].value)[:40]!r}; it must be a number "
+                                  f"between {least:g} and {most:g}, such as 0.02")  # fmt: skip
         return float(value)
 
-    def share(
-        self, given: Mapping[str, yaml.Node], key: str, default: float, *, open_ends: bool = False
-    ) -> float:
+    def ranged(self, given: Mapping[str, yaml.Node], key: str, default: float) -> float:
+        """The number of a setting that has a range of its own."""
         if key not in given:
             return default
         value = self.number(given, key, given[key])
-        if not 0 <= value <= 1 or (open_ends and value in (0, 1)):
-            self.fail(given[key], f"{key} is {value:g}; it must lie between 0 and 1")
+        if problem := out_of_range(key, value):
+            self.fail(given[key], problem)
+        return value
+
+    def count(self, given: Mapping[str, yaml.Node], key: str) -> int | None:
+        """The whole number of a setting that has a range of its own and may be left out."""
+        value: int | None = self.value(given, key, int, None)
+        if value is not None and (problem := out_of_range(key, value)):
+            self.fail(given[key], problem)
         return value
 
     def date(self, node: yaml.Node) -> datetime.date:
         value = self.scalar(node)
-        if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
-            return value
         try:
             return datetime.date.fromisoformat(str(value))
         except ValueError:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 from modeldiff_harness.artifacts import BenchmarkRow, Report
 from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.ranges import check_fields, misfit_of, within
 from modeldiff_harness.report.wording import on_unit_scale
 from modeldiff_harness.stats.power import (
     elo_variance,
@@ -28,24 +30,29 @@ DISCORDANCE = 0.10
 """Share of items on which two related models differ, assumed where no run says better."""
 
 
+Margin = Annotated[float, within(0, 1e6, above=True)]
+_MOST_POINTS = 100
+"""A share cannot lose more."""
+
+
 @dataclass(frozen=True)
 class SizeQuestion:
     """What is to be decided, and how surely."""
 
     tasks: tuple[str, ...]
     """Empty with a run: all its primary rows."""
-    margin: float
+    margin: Margin
     """Tolerated loss in points of 100, or in the metric's own unit where it is no share."""
     margins: Mapping[str, float]
     """Task → its own margin."""
-    elo_margin: float
-    discordance: float | None = None
+    elo_margin: Annotated[float, within(0, 5000, above=True)]
+    discordance: Annotated[float, within(0, 1, above=True)] | None = None
     """Share of items that change; None: from the run, else 10 %."""
-    power: float = 0.80
+    power: Annotated[float, within(0.01, 0.9999)] = 0.80
     """Chance that an equal candidate passes."""
-    confidence: float = 0.90
+    confidence: Annotated[float, within(0.5, 0.9999)] = 0.90
     """Of the gate's two-sided interval."""
-    sign_consistency: float = 0.9
+    sign_consistency: Annotated[float, within(0, 1)] = 0.9
     """Chance that one dictionary seed shows the true sign."""
 
 
@@ -114,23 +121,20 @@ def needed_sizes(
 ) -> NeededSizes:
     """Say what the asked decision needs; `run` gives measured discordances and variances.
 
-    `sizes`: task → items, where known.  Raises UsageError for margins that are not positive or of
-    tasks that are not asked for, and for a discordance that is no share.
+    `sizes`: task → items, where known.  Raises UsageError for numbers out of their ranges and for
+    margins of tasks that are not asked for.
     """
+    check_fields(asked, "mdh plan")
     rows = _primary(run)
     names = asked.tasks or tuple(rows)
     for name, margin in {**dict.fromkeys(names, asked.margin), **asked.margins}.items():
-        if not margin > 0:
-            raise UsageError(f"the margin of {name!r} is {margin:g}; it must be positive.")
+        if (wanted := misfit_of(Margin, margin)) is not None:
+            raise UsageError(f"the margin of {name!r} is {margin:g}; it takes {wanted}.")
         if name not in names:
             raise UsageError(
                 f"a margin is given for {name!r}, which is not planned.",
                 hint=did_you_mean(name, names),
             )
-    if asked.discordance is not None and not 0 <= asked.discordance <= 1:
-        raise UsageError(f"the discordance is {asked.discordance:g}; it is a share of the items.")
-    if not asked.elo_margin > 0:
-        raise UsageError(f"the Elo margin is {asked.elo_margin:g}; it must be positive.")
     return NeededSizes(
         asked.confidence,
         asked.power,
@@ -147,6 +151,10 @@ def _primary(run: Report | None) -> dict[str, BenchmarkRow]:
 def _task(name: str, asked: SizeQuestion, size: int | None, row: BenchmarkRow | None) -> TaskSize:
     margin = asked.margins.get(name, asked.margin)
     share = row is None or on_unit_scale(row)
+    if share and margin > _MOST_POINTS:
+        raise UsageError(
+            f"the margin of {name!r} is {margin:g}; it takes more than 0 and at most 100 points."
+        )
     scale = 100.0 if share else 1.0
     discordance, basis, variance = _variance(asked, row)
     n = row.n if row is not None else size

@@ -147,6 +147,7 @@ def _details(verdict: Verdict) -> ReportTable:
             amount(c.noise_se or None, c.unit, sign=False),
             amount(c.detectable, c.unit, sign=False),
             ABSENT if c.n_needed is None else f"{c.n_needed:,}",
+            ABSENT if not c.n_missing else f"{c.n_missing:,}",
             c.method or ABSENT,
             c.owner or ABSENT,
             c.why or ABSENT,
@@ -162,13 +163,15 @@ def _details(verdict: Verdict) -> ReportTable:
         "noise se",
         "detectable",
         "n needed",
+        "missing",
         "method",
         "owner",
         "why",
     )
     note = (
         "Detectable: the smallest margin that an equal candidate passes in 80 % of runs of this "
-        "size. n needed: the size at which the policy's margin is that margin."
+        "size. n needed: the size at which the policy's margin is that margin. Missing: items or "
+        "judgments without a result; the interval takes them all for lost, and all for gained."
     )
     return ReportTable("Criteria, tests and sizes", columns, rows, note, collapsed=True)
 

@@ -44,6 +44,11 @@ def _use(
         raise UsageError(
             "a waiver cannot let a limited run decide.", hint="Run without --limit, then gate."
         )
+    if name == "pinned_models":
+        raise UsageError(
+            "a waiver cannot let other models than the pinned ones decide.",
+            hint="Change `models` in the policy.",
+        )
     use = WaiverUse(name, waiver.reason, waiver.owner, waiver.expires.isoformat(), False, "")
     if name not in outcomes:
         if any(fnmatchcase(name, rule.subject) for rule in policy.criteria):

@@ -17,7 +17,7 @@ from modeldiff_harness.report.render.markdown import render_markdown
 from modeldiff_harness.report.schema import report_digest
 from modeldiff_harness.store import write_atomically
 
-__all__ = ["previous_verdict", "verdict_of", "write_verdict"]
+__all__ = ["earlier_verdicts", "previous_verdict", "verdict_of", "write_verdict"]
 
 
 def write_verdict(
@@ -60,8 +60,19 @@ def previous_verdict(report: Report, folder: Path, runs: Path) -> Verdict | None
     own = _read(folder / "gate.json", pair)
     if own is not None:
         return own
-    others = (_read(path, pair) for path in sorted(runs.glob("*/gate.json")))
-    return max((v for v in others if v is not None), key=lambda v: v.date, default=None)
+    return max(_of_pair(pair, runs), key=lambda v: v.date, default=None)
+
+
+def earlier_verdicts(report: Report, folder: Path, runs: Path) -> list[Verdict]:
+    """Return the gates of this pair that are on record: in `folder` and among `runs`."""
+    pair = (report.pair.baseline.name, report.pair.candidate.name)
+    own = _read(folder / "gate.json", pair)
+    return [*([own] if own is not None else []), *_of_pair(pair, runs)]
+
+
+def _of_pair(pair: tuple[str, str], runs: Path) -> list[Verdict]:
+    found = (_read(path, pair) for path in sorted(runs.glob("*/gate.json")))
+    return [verdict for verdict in found if verdict is not None]
 
 
 def _read(path: Path, pair: tuple[str, str]) -> Verdict | None:

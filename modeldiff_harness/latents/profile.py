@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ import numpy as np
 from modeldiff_harness.artifacts import (
     CapabilityProfile,
     Estimate,
+    Interval,
     LatentLabels,
     LatentOwners,
     LatentScores,
@@ -138,19 +140,42 @@ def _row(
     level: str, key: str, sets: _Sets, null_sets: _Sets | None, taxonomy: Taxonomy
 ) -> ProfileRow:
     belongs = _member(level, key, taxonomy)
-    band = None
-    if null_sets is not None:
-        null_counts = _counts(null_sets, belongs)
-        if null_counts[1] and null_counts[3]:
-            band = newcombe_difference(*null_counts)
+    counts = _counts(sets, belongs)
+    band = None if null_sets is None else _null_band(_counts(null_sets, belongs), counts)
     return ProfileRow(
         level=level,
         key=key,
         class_key=key if level == "class" else taxonomy.class_of(key).key,
-        comparison=_comparison(_counts(sets, belongs)),
+        comparison=_comparison(counts),
         mass_share_difference=_mass_share_difference(sets, belongs),
         null_lower=None if band is None else band.lower,
         null_upper=None if band is None else band.upper,
+    )
+
+
+def _null_band(
+    null: tuple[int, int, int, int], counts: tuple[int, int, int, int]
+) -> Interval | None:
+    """Where the difference of a new pair of this size lies with 95 %, if nothing of note changed.
+
+    A prediction band: the null run's own Newcombe interval and that of a draw of the row's size
+    with the null run's shares, joined by squares (G. Y. Zou and A. Donner, MOVER, 2008).  The
+    interval of the null run alone says where its difference lies, not where the next one may fall.
+    """
+    if not all((null[1], null[3], counts[1], counts[3])):
+        return None
+    known = newcombe_difference(*null)
+    drawn = (round(null[0] / null[1] * counts[1]), counts[1],
+             round(null[2] / null[3] * counts[3]), counts[3])  # fmt: skip
+    new = newcombe_difference(*drawn)
+    return Interval(
+        max(
+            -1.0,
+            known.estimate - math.hypot(known.estimate - known.lower, new.estimate - new.lower),
+        ),
+        min(
+            1.0, known.estimate + math.hypot(known.upper - known.estimate, new.upper - new.estimate)
+        ),
     )
 
 

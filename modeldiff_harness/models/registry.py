@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from modeldiff_harness.artifacts import ModelRef
 from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.plugins import Registry
+from modeldiff_harness.ranges import check_fields
 from modeldiff_harness.store import default_data_folder
+from modeldiff_harness.untrusted import read_json, read_yaml
 
 __all__ = ["PACKAGED_ALIASES", "ModelRegistry", "load_model_registry", "read_alias_file"]
 
@@ -165,8 +164,9 @@ def _local_ref(name: str, path: Path) -> ModelRef:
     if (path / "config.json").is_file():
         return ModelRef(name, str(path))
     if (path / "adapter_config.json").is_file():
-        base = str(json.loads((path / "adapter_config.json").read_text("utf-8")).get(
-            "base_model_name_or_path") or "")  # fmt: skip
+        adapter = read_json(path / "adapter_config.json", "the adapter's configuration")
+        named = adapter.get("base_model_name_or_path") if isinstance(adapter, dict) else None
+        base = str(named or "")
         if not base or not (Path(base).exists() or _HUB_ID.fullmatch(base)):
             raise UsageError(
                 f"adapter {name!r} does not say which reachable model it was trained on "
@@ -187,23 +187,35 @@ def _local_ref(name: str, path: Path) -> ModelRef:
 def read_alias_file(path: Path, known: Mapping[str, ModelRef]) -> dict[str, ModelRef]:
     """Read a user's aliases (YAML or JSON): alias → path, or alias → fields of ModelRef.
 
-    `path` may be a known alias: then its location is taken over.  Relative folders start at the
-    file.  Raises UsageError for a missing or malformed file and for unknown fields.
+    `path` may be an alias, of the same file or a known one: then its location is taken over.  An
+    alias that names itself means the known one of that name.  Relative folders start at the file.
+    Raises UsageError for a missing or malformed file, unknown fields and aliases in a circle.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"alias file {path} does not exist.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        line = str(error).replace("\n", " ")
-        raise UsageError(f"alias file {path} cannot be read: {line}.") from None
+    content = read_yaml(path, "the alias file")
     if isinstance(content, dict) and set(content) == {"aliases"}:
         content = content["aliases"]
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise UsageError(f"alias file {path} is not a mapping of alias to model.")
-    return {str(alias): _entry(str(alias), entry, path, known) for alias, entry in content.items()}
+    found: dict[str, ModelRef] = {}
+
+    def read(alias: str, trail: tuple[str, ...]) -> ModelRef:
+        if alias in trail:
+            circle = " → ".join((*trail, alias))
+            raise UsageError(
+                f"the aliases {circle} in {path} go in a circle.", hint="Give one of them a path."
+            )
+        if alias not in found:
+            entry = content[alias]
+            target = entry.get("path") if isinstance(entry, dict) else entry
+            reach = dict(known)
+            if isinstance(target, str) and target in content and target != alias:
+                reach[target] = read(target, (*trail, alias))
+            found[alias] = _entry(alias, entry, path, reach)
+        return found[alias]
+
+    return {alias: read(alias, ()) for alias in content}
 
 
 def _entry(alias: str, entry: Any, path: Path, known: Mapping[str, ModelRef]) -> ModelRef:
@@ -228,4 +240,6 @@ def _entry(alias: str, entry: Any, path: Path, known: Mapping[str, ModelRef]) ->
         fields["adapter_scale"] = float(fields.get("adapter_scale", 1.0))
     except (TypeError, ValueError):
         raise UsageError(f"{where}: adapter_scale is not a number.") from None
-    return ModelRef(**{**fields, "name": alias})
+    ref = ModelRef(**{**fields, "name": alias})
+    check_fields(ref, where)
+    return ref

@@ -28,12 +28,14 @@ from modeldiff_harness.artifacts import (
     load_artifact,
     save_artifact,
 )
+from modeldiff_harness.benchmarks.bounded_files import walk_files
 from modeldiff_harness.benchmarks.importers import AUTO, import_results, keep_tasks, require_results
 from modeldiff_harness.benchmarks.pairing.group_weights import group_weight_notes
 from modeldiff_harness.benchmarks.pairing.measured import pair_measured
 from modeldiff_harness.benchmarks.pairing.task import PairingOptions
 from modeldiff_harness.clock import timestamp
 from modeldiff_harness.contracts import ReportSection
+from modeldiff_harness.digests import file_digest
 from modeldiff_harness.errors import MdhError, RunError, UsageError
 from modeldiff_harness.plugins import Registry, load_registry
 from modeldiff_harness.progress import Progress
@@ -52,6 +54,8 @@ __all__ = [
 
 RESULTS_FOLDER = "benchmarks"
 """Below the output folder: the artifact with every item."""
+_DEPTH = 4
+"""Folders below a result in which its files are looked for."""
 _NOT_HERE = "results were imported: only benchmarks are compared"
 _UNKNOWN = "not recorded"
 
@@ -106,6 +110,7 @@ def compare(
             f"baseline and candidate are the same: {request.baseline}.",
             hint="Give the results of two models.",
         )
+    _require_other_reruns(request)
     sides = [read(request.baseline), read(request.candidate)]
     again = [read(path) for path in request.reruns]
     if request.tasks:
@@ -157,7 +162,12 @@ def _pair(
         if sides[1].groups.get(group) == leaves and len(leaves) > 1
     }
     reruns: dict[str, list[Callable[[], MeasuredTask]]] = {task: [] for task in left}
-    for run in again:
+    for path, run in zip(request.reruns, again, strict=True):
+        if not reruns.keys() & {task.task for task in run.tasks}:
+            raise UsageError(
+                f"the rerun {path} holds none of the tasks compared, but {_some(_tasks(run))}.",
+                hint=f"Compared: {_some(reruns)}.",
+            )
         for task in run.tasks:
             if task.task in reruns:
                 reruns[task.task].append(partial(_same, task))
@@ -187,6 +197,47 @@ def _pair(
         lm_eval_version=_shared(task.harness for task in left.values()),
         seeds=next((task.seeds for task in left.values() if task.seeds), ()),
     )
+
+
+def _tasks(results: ImportedResults) -> list[str]:
+    return [task.task for task in results.tasks]
+
+
+def _require_other_reruns(request: CompareRequest) -> None:
+    """Raise UsageError for a rerun that is one of the results again: it would show no noise.
+
+    A rerun that answers word for word alike is one: only its files must not be copies.
+    """
+    given = {"the baseline": request.baseline, "the candidate": request.candidate}
+    for path in request.reruns:
+        for name, other in given.items():
+            if path.exists() and other.exists() and _is_copy(path, other):
+                raise UsageError(
+                    f"the rerun {path} is {name} itself, or a copy: it says nothing about noise.",
+                    hint="Run the baseline again and give that folder to --rerun.",
+                )
+        given[f"the rerun {path}"] = path
+
+
+def _is_copy(one: Path, other: Path) -> bool:
+    """Say whether both are the same place, hold the same files, or one log of a run in common.
+
+    Samples of two runs may be equal; what a run writes about itself has its date and times.
+    """
+    if one.samefile(other):
+        return True
+    first, second = (_files(path) for path in (one, other))
+    digests = [{file_digest(file) for file in files} for files in (first, second)]
+    logs = [{file_digest(file) for file in files if _is_log(file)} for files in (first, second)]
+    return (bool(first) and digests[0] == digests[1]) or bool(logs[0] & logs[1])
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else list(walk_files(path, _DEPTH))
+
+
+def _is_log(file: Path) -> bool:
+    return file.suffix == ".eval" or (file.suffix == ".json" and file.name.startswith("results"))
 
 
 def _same(task: MeasuredTask) -> MeasuredTask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from modeldiff_harness.artifacts import ModelIdentity, ModelRef, PairReport
@@ -56,11 +57,22 @@ class RunContext:
         return {name: self.aliases.resolve(name) for name in names if name is not None}
 
     def check(self) -> None:
-        """Raise UsageError for a pair that was not named, for unknown models and types."""
+        """Raise UsageError for a pair that was not named, for unknown models, folders and types.
+
+        And where no arm is asked for.
+        """
         if not all(self.config.pair):
             raise UsageError(
                 "which pair?", hint="Write --pair BASELINE,CANDIDATE; see `mdh models`."
             )
+        config = self.config
+        if not (config.benchmarks.tasks or config.preferences.enabled or config.latents.enabled):
+            raise UsageError("no arm is asked for.", hint="Name --tasks, or enable an arm.")
+        for folder in self.config.benchmarks.include_path:
+            if not Path(folder).is_dir():
+                raise UsageError(
+                    f"task folder {folder} does not exist.", hint="Check --include_path."
+                )
         for name in (*self.config.pair, self.config.base, self.config.null_twin):
             if name is not None:
                 self.aliases.resolve(name)

@@ -12,7 +12,7 @@ from typing import Any
 
 from modeldiff_harness.artifacts import BenchmarkResults, Comparability, Report
 from modeldiff_harness.benchmarks.export import export_lm_eval
-from modeldiff_harness.config import RunConfig, resolve_config
+from modeldiff_harness.config import RunConfig, checked_config, resolve_config
 from modeldiff_harness.contracts import ReportSection, Runtime
 from modeldiff_harness.disk import writable_folder
 from modeldiff_harness.errors import UsageError
@@ -93,6 +93,7 @@ def open_session(
 
     Raises UsageError for unknown models, tasks and plugins.
     """
+    config = checked_config(config)
     registry = registry or load_registry()
     store = Store(store_folder or default_store_folder())
     device = _device(config.runtime.device)
@@ -155,7 +156,9 @@ class Session:
         return ordered_stages([self.preflight, *(end for arm in self.arms for end in arm.ends())])
 
     def plan(self) -> Plan:
-        """Return what a run would do, without doing any of it."""
+        """Return what a run would do, without doing any of it; refuses what a run would refuse."""
+        for arm in self.arms:
+            arm.check(planned=True)
         return plan_run(self.stages(), self.arms, self.context.store.root, self.context.device)
 
     def run_until(self, verb: str) -> list[Stage[Any]]:
@@ -239,8 +242,20 @@ def _write(report: Report, folder: Path, sections: Sequence[ReportSection]) -> N
 
 
 def _device(asked: str) -> str:
-    if asked != "auto":
+    """Return the device that is meant; UsageError for one that this machine lacks."""
+    if asked == "cpu":
         return asked
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if asked == "auto":
+        return "cuda" if n_cuda else "cpu"
+    known = ["cpu", *["cuda"][:n_cuda], *(f"cuda:{number}" for number in range(n_cuda))]
+    if torch.backends.mps.is_available():
+        known.append("mps")
+    if asked not in known:
+        raise UsageError(
+            f"--device: runtime.device is {asked!r}; this machine has {', '.join(known)}.",
+            hint="See `mdh doctor`." if asked.startswith("cuda") else "",
+        )
+    return asked

@@ -9,6 +9,8 @@ from typing import Any
 
 from modeldiff_harness.artifacts import Report
 from modeldiff_harness.artifacts.codec import document_text, read_document, to_plain
+from modeldiff_harness.errors import RunError
+from modeldiff_harness.report.validate import impossible
 from modeldiff_harness.typed_json import json_schema
 
 __all__ = ["read_report", "report_digest", "report_schema", "to_json"]
@@ -25,15 +27,21 @@ def to_json(report: Report) -> str:
 def read_report(path: Path) -> Report:
     """Read a report.json.
 
-    Raises UsageError when there is none, RunError when it is damaged or of another schema version.
+    Raises UsageError when there is none, RunError when it is damaged, of another schema version, or
+    holds what no measurement can give.
     """
-    return read_document(
+    report = read_document(
         Report,
         path,
         "report",
         missing="Run `mdh evaluate`, or see `mdh runs`.",
         old="Run the comparison again with this version.",
     )
+    if problem := impossible(report):
+        raise RunError(
+            f"the report {path} is damaged: {problem}.", hint="Make it again: nobody measured that."
+        )
+    return report
 
 
 def report_digest(report: Report) -> str:

@@ -113,8 +113,11 @@ def ended(sentence: str) -> str:
 
 
 def tone_of(row: BenchmarkRow) -> str:
-    """Return "good" or "bad" where q < 0.05, by what the metric calls better; else ""."""
-    if row.q is None or row.q >= 0.05 or row.delta == 0:
+    """Return "good" or "bad" where q < 0.05, by what the metric calls better; else "".
+
+    Rows whose two sides may not be one measurement have no tone.
+    """
+    if row.q is None or row.q >= 0.05 or row.delta == 0 or row.not_comparable:
         return ""
     return "good" if (row.delta > 0) == row.higher_is_better else "bad"
 

@@ -17,7 +17,13 @@ from modeldiff_harness.stats.estimates import (
 )
 from modeldiff_harness.stats.multiplicity import holm
 
-__all__ = ["Criterion", "CriterionDecision", "decide_criteria", "style_driven_gain"]
+__all__ = [
+    "Criterion",
+    "CriterionDecision",
+    "decide_criteria",
+    "style_driven_gain",
+    "style_hidden_loss",
+]
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,18 @@ def style_driven_gain(
     if substance is None or style is None:
         return None
     return raw.lower > 0 and style.lower > 0 and substance.lower <= 0
+
+
+def style_hidden_loss(
+    raw: Estimate, substance: Estimate | None, style: Estimate | None
+) -> bool | None:
+    """Whether style explains a raw loss: raw upper < 0, style upper < 0, substance upper ≥ 0.
+
+    The mirror of `style_driven_gain`; None when style could not be told from substance.
+    """
+    if substance is None or style is None:
+        return None
+    return raw.upper < 0 and style.upper < 0 and substance.upper >= 0
 
 
 def _loss_p(criterion: Criterion) -> float:

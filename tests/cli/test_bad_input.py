@@ -48,7 +48,7 @@ CASES = {
         (*PAIR, "--config", "{tmp}/none.yaml"), "cannot read the configuration", config=False
     ),
     "malformed config": Case(
-        (*PAIR, "--config", "{tmp}/run.yaml"), "malformed configuration .*run.yaml at line 3",
+        (*PAIR, "--config", "{tmp}/run.yaml"), "configuration .*run.yaml, line 3: not YAML",
         files={"run.yaml": "latents:\n  a: [1\n"}, config=False,
     ),
     "misspelt config key": Case(
@@ -87,6 +87,62 @@ CASES = {
     "unknown learner": Case((*PAIR, *LATENTS, "--learner", "batchtop"), "Did you mean 'batchtopk'"),
     "unknown learner option": Case((*PAIR, *LATENTS, "--learner_args", "stepz=3"), "'steps'"),
     "impossible learner option": Case((*PAIR, *LATENTS, "--learner_args", "k=9999"), "k = 9999"),
+    "learner option out of range": Case(
+        (*PAIR, *LATENTS, "--learner_args", "lr=-1"),
+        r"batchtopk: lr is -1.0; it takes more than 0 and at most 10",
+    ),
+    "corpus option out of range": Case(
+        (*PAIR, *LATENTS, "--corpus", "capability", "--corpus_args", "share=0", "--plan"),
+        r"share is 0.0; it takes more than 0, at most 1",
+    ),
+    "labeler option out of range": Case(
+        (*PAIR, *LATENTS, "--plan", "--config", "{tmp}/run.yaml"),
+        r"labeler enrichment: max_q is 2.0; it takes 0 to 1", config=False,
+        files={"run.yaml": "latents: {labeler_config: {max_q: 2}}\n"},
+    ),
+    "judge option out of range": Case(
+        (*PAIR, "--tasks", "style_preference", "--plan", "--config", "{tmp}/run.yaml"),
+        r"slope of judge 'length' is -1", config=False,
+        files={"run.yaml": "preferences: {judge: length, judge_config: {slope: -1}}\n"},
+    ),
+    "metric of no task": Case(
+        (*PAIR, *BENCH, "--plan", "--config", "{tmp}/run.yaml"),
+        "benchmarks.metrics names 'mdh_mth'.*Did you mean 'mdh_math'", config=False,
+        files={"run.yaml": "benchmarks: {metrics: {mdh_mth: acc}}\n"},
+    ),
+    "metric that the task lacks": Case(
+        (*PAIR, *BENCH, "--plan", "--config", "{tmp}/run.yaml"),
+        "task 'mdh_math' has no metric 'accc'", config=False,
+        files={"run.yaml": "benchmarks: {metrics: {mdh_math: accc}}\n"},
+    ),
+    "cluster of no task": Case(
+        (*PAIR, *BENCH, "--plan", "--config", "{tmp}/run.yaml"),
+        r"benchmarks.clusters names 'gsm\*'", config=False,
+        files={"run.yaml": "benchmarks: {clusters: {'gsm*': passage}}\n"},
+    ),
+    "battles that are no file": Case(
+        (*PAIR, "--tasks", "style_preference", "--battles", "/dev/null", "--plan"), "are not a file"
+    ),
+    "battles that are empty": Case(
+        (*PAIR, "--tasks", "style_preference", "--battles", "{tmp}/b.jsonl"), "an empty file",
+        files={"b.jsonl": ""},
+    ),
+    "corpus with a bad line, planned": Case(
+        (*PAIR, *LATENTS, "--corpus", "{tmp}/c.jsonl", "--plan"), "c.jsonl, line 2: not JSON",
+        files={"c.jsonl": '{"text": "one"}\n{"text": \n'},
+    ),
+    "task file that is a bomb": Case(
+        (*PAIR, "--tasks", "bomb", "--include_path", "{tmp}", "--plan"),
+        "bomb.yaml, line 5: its aliases stand for more",
+        files={"bomb.yaml": "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+            f"{n}: &{n} [{','.join([f'*{m}'] * 9)}]\n"
+            for m, n in zip("abcdefgh", "bcdefghi", strict=True))},
+    ),
+    "task file that includes a device": Case(
+        (*PAIR, "--tasks", "endless", "--include_path", "{tmp}", "--plan"),
+        "task file /dev/zero: it is not a regular file",
+        files={"endless.yaml": "include: /dev/zero\ntask: endless\n"},
+    ),
     "malformed key=value": Case((*PAIR, *LATENTS, "--learner_args", "steps"), "expected key=value"),
     "unknown design": Case((*PAIR, *LATENTS, "--design", "via_bas"), "via-base"),
     "unknown judge": Case((*PAIR, "--judge", "verifable"), "Did you mean 'verifiable'"),

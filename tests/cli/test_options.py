@@ -25,6 +25,8 @@ TYPED: dict[str, tuple[str, Any]] = {
     "--scorers": ("one,two", ("one", "two")),
     "--null": ("none", "none"),
     "--activations": ("stream", "stream"),
+    "--device": ("cuda:1", "cuda:1"),
+    "--dtype": ("float16", "float16"),
 }
 """What is typed, and what the key then holds, where its type does not say it."""
 SEVERAL: dict[str, tuple[str, dict[str, Any]]] = {

@@ -24,7 +24,7 @@ def store(folder: Path, report: Report | None = None) -> Path:
 
 
 def test_our_tasks_are_counted_and_known_ones_looked_up(light: Any) -> None:
-    said = light("plan", "--tasks", "gsm8k,mdh_refusal,mine", "--format", "json")
+    said = light("plan", "--tasks", "gsm8k,mdh_refusal,20_newsgroups", "--format", "json")
     assert said.code == 0, said.err
     found = json.loads(said.out)
     rows = Path(__file__).parents[2] / "tasks" / "mdh_refusal" / "data.jsonl"
@@ -34,8 +34,8 @@ def test_our_tasks_are_counted_and_known_ones_looked_up(light: Any) -> None:
 
 
 def test_lists_margins_and_dashes(light: Any) -> None:
-    said = light("plan", "--tasks", "a", "b", "--margin", "3,b=1", "--elo-margin", "40",
-                 "--format", "json")  # fmt: skip
+    said = light("plan", "--tasks", "gsm8k", "arc_easy", "--margin", "3,arc_easy=1",
+                 "--elo-margin", "40", "--format", "json")  # fmt: skip
     found = json.loads(said.out)
     assert [task["margin"] for task in found["tasks"]] == [3.0, 1.0]
     assert found["preference"]["margin_elo"] == 40.0
@@ -54,13 +54,27 @@ def test_a_run_is_planned_from(light: Any, data: Path) -> None:
     ("arguments", "says"),
     [
         ((), "nothing to plan.*--tasks.*--run"),
-        (("--tasks", "a", "--margin", "much"), "'much', which is no number"),
-        (("--tasks", "a", "--margin", "0"), "must be positive"),
+        (("--tasks", "gsm8k", "--margin", "much"), "'much', which is no number"),
+        (("--tasks", "gsm8k", "--margin", "0"), "margin is 0.0; it takes .*more than 0"),
         (("--tasks", "gsm8k", "--margin", "2,gsm=1"), "Did you mean 'gsm8k'"),
-        (("--tasks", "a", "--power", "1"), "power is 1.0"),
-        (("--tasks", "a", "--confidence", "2"), "confidence is 2.0"),
-        (("--tasks", "a", "--discordance", "3"), "a share of the items"),
-        (("--tasks", "a", "--sign_consistency", "2"), "sign test"),
+        (("--tasks", "gsm8k", "--power", "1"), "power is 1.0"),
+        (("--tasks", "gsm8k", "--confidence", "2"), "confidence is 2.0"),
+        (("--tasks", "gsm8k", "--discordance", "3"), "discordance is 3.0; it takes"),
+        (("--tasks", "gsm8k", "--sign_consistency", "2"), "sign_consistency is 2.0; it takes"),
+        (("--tasks", "gsm8k", "--margin", "inf"), "margin is inf; it takes .*more than 0"),
+        (("--tasks", "gsm8k", "--margin", "nan"), "margin is nan; it takes .*more than 0"),
+        (("--tasks", "gsm8k", "--margin", "500"), "is 500; it takes .* at most 100 points"),
+        (("--tasks", "gsm8k", "--margin", "2,gsm8k=inf"), "margin of 'gsm8k' is inf; it takes"),
+        (("--tasks", "gsm8k", "--elo_margin", "nan"), "elo_margin is nan; it takes .*more than 0"),
+        (("--tasks", "gsm8k", "--discordance", "0"), "discordance is 0.0; it takes .*more than 0"),
+        (
+            ("--tasks", "gsm8k", "--discordance", "nan"),
+            "discordance is nan; it takes .*than 0",
+        ),
+        (("--tasks", "gsm8k", "--sign_consistency", "nan"), "sign_consistency is nan; it takes"),
+        (("--tasks", "gsm9k"), "unknown task 'gsm9k'. Did you mean 'gsm8k'"),
+        (("--tasks", ""), "--tasks names nothing"),
+        (("--tasks", " , "), "--tasks names nothing"),
         (("--run", "nowhere"), "no run 'nowhere'"),
     ],
 )

@@ -257,7 +257,8 @@ def test_a_capability_is_the_mean_over_the_items_of_its_tasks():
 
 
 def test_substance_is_what_is_gated_and_a_category_needs_a_hundred_prompts():
-    found = only(gate(SAMPLE, SUBSTANCE))
+    complete = with_preferences(SAMPLE, n_invalid=0)
+    found = only(gate(complete, SUBSTANCE))
     expected = 35.6 - stats.norm.ppf(0.95) * 20.2
     assert (found.delta, found.unit, found.n) == (35.6, "Elo", 160)
     assert found.lower == pytest.approx(expected, abs=0.2)
@@ -266,7 +267,7 @@ def test_substance_is_what_is_gated_and_a_category_needs_a_hundred_prompts():
     plenty = PreferenceCategory(
         "refusal", 300, 300, 0.1, None, Estimate(5, -10, 20, 7.65), 0.5, False
     )
-    report = with_preferences(SAMPLE, categories=(plenty,))
+    report = with_preferences(complete, categories=(plenty,))
     assert only(gate(report, few)).lower == pytest.approx(5 - stats.norm.ppf(0.95) * 7.65, abs=0.02)
 
 
@@ -283,7 +284,7 @@ def test_substance_that_could_not_be_separated_is_missing_with_its_reason():
 def test_few_clusters_keep_their_t(df):
     se, t95, t90 = 10.0, stats.t.ppf(0.975, df), stats.t.ppf(0.95, df)
     substance = Estimate(0.0, -t95 * se, t95 * se, se, df, "t")
-    report = with_preferences(SAMPLE, substance_elo=substance, n_prompts=df + 1)
+    report = with_preferences(SAMPLE, substance_elo=substance, n_prompts=df + 1, n_invalid=0)
     measured = measure(report, SUBSTANCE, 0.90)
     assert isinstance(measured, Measured)
     assert measured.df == df
@@ -349,7 +350,7 @@ def test_unmatched_items_beyond_one_per_cent_hold_their_criterion():
     row = replace(GOOD, n_unmatched=50)
     verdict = gate(report_of(row), bench("good", 0.02))
     assert verdict.outcome == "INCONCLUSIVE"
-    assert "only one answer" in only(verdict).reason
+    assert "only one model answered" in only(verdict).reason
     assert gate(report_of(replace(GOOD, n_unmatched=40)), bench("good", 0.02)).outcome == "PASS"
 
 

@@ -97,12 +97,13 @@ def test_seeds_that_always_agree_and_seeds_that_hardly_do() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"margin": 0.0}, "margin of 'a' is 0"),
+        ({"margin": 0.0}, r"margin is 0\.0; it takes more than 0"),
+        ({"margins": {"a": 500.0}}, "margin of 'a' is 500; .* at most 100 points"),
         ({"margins": {"b": 1.0}}, "'b', which is not planned"),
-        ({"elo_margin": -1.0}, "Elo margin"),
+        ({"elo_margin": -1.0}, r"elo_margin is -1\.0; it takes more than 0"),
         ({"power": 1.0}, "power is 1.0"),
         ({"confidence": 0.0}, "confidence"),
-        ({"discordance": 1.5}, "share of the items"),
+        ({"discordance": 1.5}, r"discordance is 1\.5; it takes more than 0"),
     ],
 )
 def test_bad_wishes_are_refused(change: dict, says: str) -> None:

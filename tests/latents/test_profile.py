@@ -129,12 +129,14 @@ def test_an_empty_set_gives_no_difference_and_says_whose() -> None:
     assert row(found, "refusal").mass_share_difference is None
 
 
-def test_the_null_band_is_the_null_runs_own_interval() -> None:
+def test_the_null_band_is_a_prediction_for_a_new_draw_of_the_same_size() -> None:
+    """Of a pair as large as the null run: √2 times the null run's own interval."""
     null = via_base({"refusal": 10, None: 30}, {"refusal": 12, None: 30})
-    found = run(via_base({"refusal": 10, None: 30}, {"refusal": 40, None: 20}), null=null)
+    found = run(via_base({"refusal": 10, None: 30}, {"refusal": 22, None: 20}), null=null)
     low, high = confint_proportions_2indep(12, 42, 10, 40, compare="diff", method="newcomb")
-    assert row(found, "refusal").null_lower == pytest.approx(low)
-    assert row(found, "refusal").null_upper == pytest.approx(high)
+    centre = 12 / 42 - 10 / 40
+    assert row(found, "refusal").null_lower == pytest.approx(centre - 2**0.5 * (centre - low))
+    assert row(found, "refusal").null_upper == pytest.approx(centre + 2**0.5 * (high - centre))
     empty = run(via_base({"refusal": 1}, {"refusal": 1}), null=via_base({}, {}))
     assert row(empty, "refusal").null_lower is None
 

@@ -85,13 +85,30 @@ def test_user_file_extends_and_overrides(tmp_path: Path, tiny: Path) -> None:
     assert registry.resolve("plain").path == str(tiny)
 
 
+def test_a_path_may_name_an_alias_of_the_same_file_in_any_order(tmp_path: Path) -> None:
+    file = tmp_path / "aliases.yaml"
+    file.write_text(
+        "sharp: {path: mine, adapter: org/lora}\nmine: {path: org/model, revision: abc}\n"
+        "again: sharp\ngemma-it: {path: gemma-it, revision: main}\n",
+        encoding="utf-8",
+    )
+    registry = ModelRegistry(alias_file=file)
+    for name in ("sharp", "again"):
+        found = registry.resolve(name)
+        assert (found.path, found.revision, found.adapter) == ("org/model", "abc", "org/lora")
+    assert registry.resolve("gemma-it").path == "google/gemma-2-9b-it", "the packaged one"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("mine: {path: a/b, adaptor: c}", "Did you mean 'adapter'"),
         ("mine: {adapter: a/b}", "has no path"),
         ("- a\n- b", "not a mapping"),
-        ("mine: {path: a/b", "cannot be read"),
+        ("mine: {path: a/b", "line 1: not YAML"),
+        ("mine: {path: a/b, revision: 3}", "revision is 3; it takes text"),
+        ("mine: {path: a/b}\nmine: c", "line 2: the key 'mine' stands twice"),
+        ("one: two\ntwo: {path: three}\nthree: one", "one → two → three → one .*circle"),
         ("mine: {path: a/b, adapter_scale: strong}", "not a number"),
     ],
 )

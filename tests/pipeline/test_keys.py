@@ -143,7 +143,7 @@ def test_every_setting_of_the_configuration_reaches_a_key(session_of, path):
         before, value = session_of(), SETTINGS[path]
         given = nested(path, value)
     if path == "latents.labeler_config":
-        (option,) = list(before.context.choice("labeler", "enrichment").config)[:1]
+        option = "n_tokens"
         old = before.context.choice("labeler", "enrichment").config[option]
         given = {"latents": {"labeler_config": {option: perturbed(old)}}}
     one, other = keys_of(before), keys_of(session_of(**given))
@@ -233,9 +233,8 @@ def test_running_a_task_rests_on_no_statistics(session_of):
 
 def test_a_plan_does_no_work(session_of, tmp_path, monkeypatch):
     def refuse(*_args: Any, **_kwargs: Any) -> None:
-        raise AssertionError("a plan read documents or opened weights")
+        raise AssertionError("a plan opened weights")
 
-    monkeypatch.setattr("modeldiff_harness.builtin.corpus_files.read_jsonl", refuse)
     monkeypatch.setattr("modeldiff_harness.models.loading.ModelPool.activate", refuse)
     plan = session_of().plan()
     assert {row.state for row in plan.rows} == {"to do"}
@@ -252,3 +251,9 @@ def test_a_plan_of_a_hub_corpus_asks_no_network(session_of, monkeypatch):
     hub = {"corpus": "hub", "corpus_config": {"path": "org/set"}}
     titles = [row.title for row in session_of(latents=hub).plan().rows]
     assert "corpus hub" in titles
+
+
+def test_a_plan_says_a_share_as_a_share(session_of):
+    for limit, says in ((0.1, "10 % of the items"), (3, "3 items")):
+        rows = session_of(benchmarks={"limit": limit}).plan().rows
+        assert says in {row.estimate for row in rows if row.verb == "bench"}

@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from rich.cells import cell_len
 from rich.console import Console
 
+from modeldiff_harness.artifacts import ComparabilityCheck
 from modeldiff_harness.contracts import RenderedSection, ReportTable
 from modeldiff_harness.plugins import load_registry
 from modeldiff_harness.report.render.html import SHADES, render_html
@@ -229,6 +230,16 @@ def test_the_terminal_holds_key_numbers_whole_at_any_width(report, width):
 def test_a_narrow_terminal_names_the_columns_it_leaves_out(report):
     assert "Not shown at this width: " in printed(report, 80)
     assert "fixed / broken" in printed(report, 160)
+
+
+def test_the_terminal_says_what_the_models_section_warns_of(report):
+    checks = (
+        ComparabilityCheck("dtype", "warning", "float32 for the baseline, bfloat16 for the other"),
+        ComparabilityCheck("harness", "ok", "equal"),
+    )
+    shown = printed(replace(report, comparability=checks), 100)
+    assert "warning: dtype: float32 for the baseline, bfloat16 for the other" in shown
+    assert "harness" not in shown.split("Summary")[0]
 
 
 def test_the_terminal_gets_no_control_characters_of_others(bad):

@@ -34,7 +34,15 @@ def test_a_missing_report_is_a_usage_error(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "unreadable"),
+        ("{", "unreadable: .*report.json, line 1: not JSON"),
+        ("[" * 100_000, "unreadable: .*report.json: nested too deeply"),
+        (
+            '{"schema_version": 2,\n"schema_version": 2}',
+            "line 2: the key 'schema_ver.*stands twice",
+        ),
+        ('{"schema_version": 2, "summary": ["\\ud800"]}', "half a surrogate pair"),
+        ('{"schema_version": 2, "benchmarks": NaN}', "NaN is no JSON number"),
+        ("9" * 400, "a number of 400 digits"),
         ("[]", "schema version None"),
         ('{"schema_version": 999}', "schema version 999"),
         (

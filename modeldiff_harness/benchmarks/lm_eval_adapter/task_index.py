@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lm_eval.tasks
+import yaml
 from lm_eval.config.group import GroupConfig
 from lm_eval.tasks._index import Kind, TaskIndex
 from lm_eval.tasks._yaml_loader import load_yaml
@@ -20,6 +21,7 @@ from modeldiff_harness.benchmarks.lm_eval_adapter.names import version
 from modeldiff_harness.benchmarks.lm_eval_adapter.surroundings import quiet
 from modeldiff_harness.errors import UsageError, first_line
 from modeldiff_harness.store import default_store_folder, write_atomically
+from modeldiff_harness.untrusted import read_text, yaml_tree
 
 __all__ = [
     "BUILTIN_SOURCE",
@@ -60,16 +62,18 @@ def load_config(path: Path, *, resolve_functions: bool = False) -> dict[str, Any
     return config
 
 
-def scan_folder(folder: Path) -> dict[str, IndexEntry]:
+def scan_folder(folder: Path, *, untrusted: bool = False) -> dict[str, IndexEntry]:
     """Index an included folder; unlike lm-eval, a broken or duplicate definition is an error.
 
     Files without `task`, `group` or `class` are fragments for `include:` and are passed over.
-    Raises UsageError that names the file.
+    `untrusted` bounds what is read before lm-eval reads it.  Raises UsageError that names the file.
     """
     if not folder.is_dir():
         raise UsageError(f"task folder {folder} does not exist.", hint="Check --include_path.")
     index: dict[str, Any] = {}
     for path in TaskIndex._iter_yaml_files(folder):
+        if untrusted:
+            _check_file(path, set())
         config = load_config(path)
         if not {"task", "group", "class"} & set(config):
             continue
@@ -85,6 +89,21 @@ def scan_folder(folder: Path) -> dict[str, IndexEntry]:
             )
         TaskIndex.process_cfg(config, path, index)
     return {name: _entry(entry) for name, entry in index.items()}
+
+
+def _check_file(path: Path, seen: set[Path]) -> None:
+    """Refuse a YAML file, or one that it includes, that is no bounded text of plain values."""
+    path = path.expanduser().resolve()
+    if path in seen:
+        return  # a circle, which lm-eval names
+    seen.add(path)
+    source = f"the task file {path}"
+    tree = yaml_tree(read_text(path, "the task file"), source, scalar_tags=frozenset({"!function"}))
+    for key, value in tree.value if isinstance(tree, yaml.MappingNode) else ():
+        if key.value == "include":
+            names = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            for name in names:
+                _check_file(path.parent / str(name.value), seen)
 
 
 def builtin_index() -> dict[str, IndexEntry]:

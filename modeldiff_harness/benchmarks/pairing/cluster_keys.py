@@ -11,12 +11,12 @@ import fnmatch
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from modeldiff_harness.artifacts import TaskSample
-from modeldiff_harness.errors import UsageError
+from modeldiff_harness.errors import UsageError, did_you_mean
 
 __all__ = [
     "CLUSTER_PRESETS",
@@ -25,6 +25,7 @@ __all__ = [
     "cluster_labels",
     "cluster_rule",
     "document_labels",
+    "check_patterns",
 ]
 
 NONE = "none"
@@ -89,6 +90,16 @@ def check_expression(expression: str) -> str:
             hint="Write a field of the document such as passage, idx.0 or link+number, or none.",
         )
     return text
+
+
+def check_patterns(clusters: Mapping[str, str], tasks: Collection[str]) -> None:
+    """Raise UsageError for a key of a task pattern that fits none of `tasks`."""
+    for pattern in clusters:
+        if not any(fnmatch.fnmatchcase(task, pattern) for task in tasks):
+            raise UsageError(
+                f"a cluster key is given for {pattern!r}, which is not compared.",
+                hint=did_you_mean(pattern, tasks),
+            )
 
 
 def cluster_rule(

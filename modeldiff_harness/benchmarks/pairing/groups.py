@@ -46,6 +46,11 @@ def group_row(
         primary=False,
         **numbers_of(estimate, first.higher_is_better),
         n_unmatched=sum(row.n_unmatched for row in heads),
+        n_missing=sum(row.n_missing for row in heads),
+        item_range=1.0 if all(row.item_range == 1.0 for row in heads) else None,
+        not_comparable=tuple(
+            f"{row.task}: {clause}" for row in heads for clause in row.not_comparable
+        ),
         version="",
         prompts_differ=any(row.prompts_differ for row in heads),
         samples_per_item=sum(row.samples_per_item * row.n for row in heads) / estimate.n,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from modeldiff_harness.artifacts import BenchmarkResults, BenchmarkRow, MeasuredTask, TaskFailure
+from modeldiff_harness.benchmarks.pairing.cluster_keys import check_patterns
 from modeldiff_harness.benchmarks.pairing.groups import group_row
 from modeldiff_harness.benchmarks.pairing.metric_values import AggregationLookup
 from modeldiff_harness.benchmarks.pairing.rows import correct_for_multiplicity
 from modeldiff_harness.benchmarks.pairing.task import PairedTask, PairingOptions, pair_task
+from modeldiff_harness.benchmarks.tasks import capability_by_name
 from modeldiff_harness.errors import MdhError, RunError, UsageError, did_you_mean
 from modeldiff_harness.progress import Progress, SilentProgress
 
@@ -38,7 +41,7 @@ def pair_measured(
     cannot be paired becomes a failure and the others go on.
     """
     options, groups = options or PairingOptions(), groups or {}
-    failed = {failure.task: failure for failure in failures}
+    failed = {failure.task: _with_capability(failure) for failure in failures}
     paired: dict[str, PairedTask] = {}
     limits: set[float] = set()
     order = list(dict.fromkeys([*baseline, *candidate]))
@@ -56,8 +59,10 @@ def pair_measured(
                     options=options,
                 )
             except MdhError as error:
-                failed.setdefault(task, TaskFailure(task, str(error)))
+                failure = TaskFailure(task, str(error), _capability(task, baseline, candidate))
+                failed.setdefault(task, _with_capability(failure))
             bar.advance()
+    _require_known_names(options, paired, {*order, *failed})
     leaf_rows = (row for task in paired.values() for row in task.rows)
     group_rows, group_notes = _of_groups(groups, paired, options.confidence)
     notes = [f"limit={max(limits):g}: smoke, not gateable"] if limits else []
@@ -76,6 +81,54 @@ def pair_measured(
         answer_faults=tuple(one for task in paired.values() for one in task.faults),
         groups={group: tuple(members) for group, members in groups.items()},
     )
+
+
+def _capability(
+    task: str, baseline: Mapping[str, Load], candidate: Mapping[str, Load]
+) -> str | None:
+    """Return the capability that a side gives the failed task, read once more; None: none can."""
+    for side in (baseline, candidate):
+        try:
+            if task in side and (known := side[task]().capability) is not None:
+                return known
+        except MdhError:
+            continue
+    return None
+
+
+def _with_capability(failure: TaskFailure) -> TaskFailure:
+    """Give a failed task the capability of its name, where nothing better is known."""
+    return replace(failure, capability=failure.capability or capability_by_name(failure.task))
+
+
+def _require_known_names(
+    options: PairingOptions,
+    paired: Mapping[str, PairedTask],
+    tasks: Collection[str],
+) -> None:
+    """Raise UsageError for a cluster key or a direction of something that is not compared.
+
+    A metric of a task that failed cannot be known, and is let through.
+    """
+    check_patterns(options.clusters or {}, tasks)
+    metrics = {task: {row.metric for row in one.rows} for task, one in paired.items()}
+    every = set[str]().union(*metrics.values())
+    for name in options.directions or {}:
+        task, _, metric = name.partition(":")
+        if name in every or (len(paired) < len(tasks) and task not in metrics):
+            continue
+        if task in tasks and metric:
+            if task not in metrics or metric in metrics[task]:
+                continue
+            raise UsageError(
+                f"task {task!r} has no metric {metric!r} to turn.",
+                hint=did_you_mean(metric, metrics[task]),
+            )
+        raise UsageError(
+            f"a direction is given for {name!r}, which is not compared.",
+            hint=did_you_mean(name, [*sorted(every), *(f"{t}:{m}" for t in metrics
+                                                       for m in sorted(metrics[t]))]),
+        )  # fmt: skip
 
 
 def _of_groups(

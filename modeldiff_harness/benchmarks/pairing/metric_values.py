@@ -21,7 +21,7 @@ from modeldiff_harness.stats.aggregate import aggregate_difference, summed_diffe
 from modeldiff_harness.stats.estimates import Floats, PairedEstimate, Undetermined
 from modeldiff_harness.stats.paired import paired_difference
 
-__all__ = ["MEAN_OF_SCORED", "AggregationLookup", "MetricValues", "take_values"]
+__all__ = ["MEAN_OF_SCORED", "AggregationLookup", "MetricValues", "is_printed", "take_values"]
 
 AggregationLookup = Callable[[str], Callable[[list[Any]], float] | None]
 """A task's own aggregation by name, or None when there is none of that name."""
@@ -31,6 +31,8 @@ MEAN_OF_SCORED = "mean_of_scored"
 
 _MEANS = ("mean", "nanmean", MEAN_OF_SCORED)
 _SAME_AS_PRINTED = 1e-6
+_WRITTEN_DIGITS = 4
+"""Decimals from which on a printed number is taken for a rounded one."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class MetricValues:
     function: Callable[[list[Any]], float] | None = None
     n_left_out: int = 0
     """Items without a number for one of the models."""
+    n_not_scored_by_either: int = 0
+    """Of them those that an aggregation over what is a number leaves out for both models."""
 
     @cached_property
     def keys(self) -> tuple[tuple[int | str, str], ...]:
@@ -151,7 +155,7 @@ def _is_printed_mean(
     printed = task.printed.get(f"{metric},{pair.filter}")
     if printed is None or not values:
         return False
-    return abs(sum(values) / len(values) - printed) <= _SAME_AS_PRINTED * max(1.0, abs(printed))
+    return is_printed(sum(values) / len(values), printed)
 
 
 def _checked(
@@ -163,7 +167,7 @@ def _checked(
     if printed is None or not complete:
         return values
     mean = float(values.baseline.mean())
-    if abs(mean - printed) <= _SAME_AS_PRINTED * max(1.0, abs(printed)):
+    if is_printed(mean, printed):
         return values
     return Undetermined(
         f"the mean over items is {mean:.6g} but {printed:.6g} was printed: the aggregation is not"
@@ -172,14 +176,22 @@ def _checked(
     )
 
 
+def is_printed(ours: float, printed: float) -> bool:
+    """Say whether `printed` is our number: but for the order of sums, or rounded when written."""
+    distance = abs(ours - printed)
+    if distance <= _SAME_AS_PRINTED * max(1.0, abs(printed)):
+        return True
+    _, _, decimals = repr(printed).partition(".")
+    return len(decimals) >= _WRITTEN_DIGITS and distance <= 0.5 * 10.0 ** -len(decimals)
+
+
 def _item_values(
     pair: PairedSamples, metric: str, name: str, labels: Sequence[str] | None
 ) -> MetricValues | Undetermined:
     left, right = pair.baseline.values(metric), pair.candidate.values(metric)
     kept = np.isfinite(left) & np.isfinite(right)
     n_missing = int((~kept).sum())
-    if n_missing and name not in ("nanmean", MEAN_OF_SCORED):
-        return Undetermined(f"{n_missing} values are not numbers", len(left))
+    neither = int((~np.isfinite(left) & ~np.isfinite(right)).sum()) if name == "nanmean" else 0
     if not kept.any():
         return Undetermined("no item has a number for both models", len(left))
     chosen = np.flatnonzero(kept).tolist()
@@ -192,6 +204,7 @@ def _item_values(
         None if labels is None else [labels[i] for i in chosen],
         name,
         n_left_out=n_missing,
+        n_not_scored_by_either=neither,
     )
 
 

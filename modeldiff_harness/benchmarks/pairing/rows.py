@@ -30,11 +30,7 @@ __all__ = [
     "direction_of",
     "numbers_of",
     "paired_row",
-    "printed_notes",
 ]
-
-_FARTHEST_FROM_PRINTED = 1e-6
-"""Relative distance of a recomputed number from the printed one that rounding explains."""
 
 
 def paired_row(
@@ -118,23 +114,6 @@ def _effect(estimate: PairedEstimate, values: MetricValues) -> EffectSize | None
     if estimate.counts is not None:
         return matched_log_odds_ratio(estimate.counts)
     return cohens_dz(values.baseline, values.candidate) if values.per_item else None
-
-
-def printed_notes(
-    baseline: MeasuredTask, candidate: MeasuredTask, row: BenchmarkRow
-) -> Iterable[str]:
-    """Say where our number is not the harness's own: the sign of a wrong aggregation."""
-    if row.n_unmatched or row.samples_per_item != 1.0:
-        return
-    for side, ours in ((baseline, row.baseline), (candidate, row.candidate)):
-        printed = side.printed.get(f"{row.metric},{row.filter}")
-        if printed is None:
-            continue
-        if abs(printed - ours) > _FARTHEST_FROM_PRINTED * max(1.0, abs(printed)):
-            yield (
-                f"{row.task}: {row.metric},{row.filter} is {ours:.6g} over the samples, but"
-                f" {printed:.6g} was printed"
-            )
 
 
 def correct_for_multiplicity(

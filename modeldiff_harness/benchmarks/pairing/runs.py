@@ -82,6 +82,7 @@ def _measured_task(run: TaskRun) -> MeasuredTask:
         version=run.version,
         num_fewshot=run.num_fewshot,
         limit=run.limit,
+        n_items=run.n_docs,
         capability=run.capability,
         higher_is_better=run.higher_is_better,
         aggregations=run.aggregations,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from modeldiff_harness.artifacts import (
     AnswerFaults,
@@ -24,24 +24,35 @@ from modeldiff_harness.benchmarks.pairing.cluster_keys import (
     cluster_rule,
     document_labels,
 )
+from modeldiff_harness.benchmarks.pairing.completeness import (
+    count_missing,
+    item_range,
+    other_primary_metric,
+    printed_otherwise,
+    repeated_documents,
+    require_all_samples,
+    settings_not_recorded,
+)
 from modeldiff_harness.benchmarks.pairing.items import (
     alignment_of,
     answer_faults_of,
     items_of,
 )
 from modeldiff_harness.benchmarks.pairing.metric_values import (
-    MEAN_OF_SCORED,
     AggregationLookup,
     MetricValues,
     take_values,
 )
 from modeldiff_harness.benchmarks.pairing.noise_floor import noise_floor
 from modeldiff_harness.benchmarks.pairing.prompts import prompts_of_other_content
-from modeldiff_harness.benchmarks.pairing.rows import direction_of, paired_row, printed_notes
+from modeldiff_harness.benchmarks.pairing.rows import direction_of, paired_row
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.stats.estimates import PairedEstimate, Undetermined
 
 __all__ = ["PairedTask", "PairingOptions", "pair_task"]
+
+
+_OTHER_DIRECTION = "{} is better by the baseline's results, {} by the candidate's"
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,7 @@ def pair_task(
     aggregations by name, asked where ours has none.  Raises RunError when the runs cannot be
     paired or the primary metric has no interval, and UsageError for an unknown `primary`.
     """
+    sides = baseline, candidate
     _require_same_task(baseline, candidate, options.allow_unmatched)
     _require_finished(baseline, candidate, options.allow_unmatched)
     task = baseline.task
@@ -100,11 +112,13 @@ def pair_task(
         allow_unmatched=options.allow_unmatched,
         average_repeats=options.average_repeats,
     )
+    require_all_samples(sides, allow_unmatched=options.allow_unmatched)
     available = [(metric, pair.filter) for pair in pairs for metric in pair.metrics]
     chosen = primary_metric(task, available, primary, baseline.primary_metrics)
     asked = cluster_rule(task, baseline.cluster_field, options.clusters)
     rule = asked
     rows, notes = [], _pair_notes(baseline, candidate, pairs)
+    settings = tuple(settings_not_recorded(sides))
     compared: dict[tuple[str, str], _Compared] = {}
     for pair in pairs:
         labels = cluster_labels(asked, pair.baseline) if asked is not None else None
@@ -126,18 +140,33 @@ def pair_task(
             if key == chosen:
                 _require_scored(task, pair, found.values, options)
             noise, remarks = noise_floor(task, pair.filter, metric, found.values, reruns)
+            up, theirs = (direction_of(side, metric, options.directions) for side in sides)
             row = paired_row(
-                (baseline, candidate),
+                sides,
                 pair,
                 found.values,
                 found.estimate,
                 rule=rule,
                 noise=noise,
-                higher_is_better=direction_of(baseline, metric, options.directions),
+                higher_is_better=up,
                 primary=key == chosen,
             )
+            doubts = [*settings]
+            if up != theirs:
+                doubts.append(_OTHER_DIRECTION.format(*("higher", "lower")[:: 1 if up else -1]))
+            if key == chosen and primary is None:
+                doubts += other_primary_metric(sides, pairs, chosen)
+            if not options.average_repeats:
+                ours = found.estimate.baseline, found.estimate.candidate
+                doubts += printed_otherwise(sides, pair, found.values, ours)
+            row = replace(
+                row,
+                n_missing=count_missing(sides, pair, found.values),
+                item_range=item_range(found.values),
+                not_comparable=tuple(doubts),
+            )
             rows.append(row)
-            notes += [*remarks, *printed_notes(baseline, candidate, row)]
+            notes += [*remarks, *_completeness_notes(row)]
     head = compared[chosen]
     n_left_out = {chosen[1]: head.values.n_left_out}
     return PairedTask(
@@ -203,13 +232,24 @@ def _require_scored(
     task: str, pair: PairedSamples, values: MetricValues, options: PairingOptions
 ) -> None:
     n_missing, n_items = values.n_left_out, len(pair.baseline)
-    if values.aggregation != MEAN_OF_SCORED or options.allow_unmatched:
-        return
+    if values.aggregation == "nanmean" or options.allow_unmatched:
+        return  # an aggregation that leaves items out says so; they are counted all the same
     if n_missing > MOST_UNMATCHED_SHARE * n_items:
         raise RunError(
             f"task {task!r}: {n_missing} of {n_items} items were not scored for one of the models,"
             " more than 1 %.",
             hint="Mend the failed samples, or pass --allow_unmatched.",
+        )
+
+
+def _completeness_notes(row: BenchmarkRow) -> Iterator[str]:
+    for clause in row.not_comparable:
+        yield f"{row.task}: {clause}"
+    n_not_scored = row.n_missing - row.n_unmatched
+    if n_not_scored > 0:
+        yield (
+            f"{row.task}: {n_not_scored:,} of {row.n + row.n_missing:,} items have no value of"
+            f" {row.metric} for one of the models, or are not among the samples"
         )
 
 
@@ -245,6 +285,13 @@ def _pair_notes(
     n_duplicates = max(pair.n_duplicates for pair in pairs)
     if n_duplicates:
         notes.append(f"{task}: {n_duplicates} rows repeat another word for word and are dropped")
+    n_repeated = max(map(repeated_documents, pairs))
+    if n_repeated:
+        n = max(len(pair.baseline) for pair in pairs)
+        notes.append(
+            f"{task}: {n_repeated:,} of {n:,} items repeat the document of another item under a"
+            " number of their own"
+        )
     for name, left, right in (
         ("measured by", baseline.harness, candidate.harness),
         ("seeds", baseline.seeds, candidate.seeds),

@@ -80,19 +80,24 @@ def check(
 ) -> None:
     """Decide a release on the report of RUN (default: latest)."""
     from modeldiff_harness.gate.decide import gate_report
+    from modeldiff_harness.gate.looks import next_look
     from modeldiff_harness.gate.schema import read_verdict
-    from modeldiff_harness.gate.write import previous_verdict, write_verdict
+    from modeldiff_harness.gate.write import earlier_verdicts, previous_verdict, write_verdict
     from modeldiff_harness.plugins import load_registry
     from modeldiff_harness.report.stored import stored_report
 
     report, folder = stored_report(run)
     policy = policy_of(report, policy_file)
     written = output_path or folder
+    runs = default_data_folder() / "runs"
+    known = earlier_verdicts(report, written, runs)
     if previous is None:
-        last = previous_verdict(report, written, default_data_folder() / "runs")
+        last = previous_verdict(report, written, runs)
     else:
         last = read_verdict(previous)
-    verdict = gate_report(report, policy, now=now(), previous=last)
+        known.append(last)
+    look = next_look(report, policy, known)
+    verdict = gate_report(report, policy, now=now(), previous=last, look=look)
     write_verdict(verdict, report, written, load_registry().sections())
     if annotations is None:
         annotations = os.environ.get("GITHUB_ACTIONS") == "true"

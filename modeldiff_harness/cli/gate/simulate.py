@@ -10,6 +10,7 @@ import click
 
 from modeldiff_harness.cli.gate.inputs import now, policy_of
 from modeldiff_harness.cli.printing import print_json, print_table
+from modeldiff_harness.cli.typed import SEED
 from modeldiff_harness.errors import UsageError
 from modeldiff_harness.report.render.plain_text import printable
 
@@ -51,7 +52,7 @@ _WHOLE = {"whole": "whole gate, all equal"}
     show_default=True,
     help="Simulated gates.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the simulation.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the simulation.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def simulate(run: str | None, policy_file: Path | None, as_json: bool, **given: Any) -> None:
     """Print the operating characteristics of a gate: PASS and FAIL rates at true differences.
@@ -90,7 +91,7 @@ def _planned(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if given["prompts"]:
         yield from preference_rows(
             _counts(given["prompts"], "--prompts"),
-            _numbers(given["margin_elo"], "--margin_elo"),
+            _numbers(given["margin_elo"], "--margin_elo", most=5000.0),
             how,
         )
 
@@ -125,7 +126,7 @@ def _cell(row: Mapping[str, Any], column: str) -> str:
 
 
 def _counts(text: str, flag: str) -> list[int]:
-    return [int(n) for n in _numbers(text, flag, whole=True)]
+    return [int(n) for n in _numbers(text, flag, whole=True, most=1e9)]
 
 
 def _numbers(

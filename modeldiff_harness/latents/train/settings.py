@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from modeldiff_harness.errors import UsageError, did_you_mean
+from modeldiff_harness.ranges import check_fields, within
 
-__all__ = ["TrainSettings"]
+__all__ = ["Positive", "Share", "TrainSettings"]
+
+Share = Annotated[float, within(0, 1)]
+Positive = Annotated[float, within(0, 1e6, above=True)]
+Momentum = Annotated[float, within(0, 1, below=True)]
 
 _NEVER_CHANGE_RESULTS = ("checkpoint_every_seconds", "kernels", "scoring")
 
@@ -23,37 +28,36 @@ class TrainSettings:
     learner: ClassVar[str]
     """Name of the learner, for messages and records."""
 
-    n_latents: int = 2304
-    steps: int = 600
-    batch_tokens: int = 1024
-    lr: float = 4e-3
-    warmup_fraction: float = 0.05
+    n_latents: Annotated[int, within(1, 10**8)] = 2304
+    steps: Annotated[int, within(1, 10**9)] = 600
+    batch_tokens: Annotated[int, within(1, 10**7)] = 1024
+    lr: Annotated[float, within(0, 10, above=True)] = 4e-3
+    warmup_fraction: Share = 0.05
     """Share of the steps over which the learning rate rises linearly."""
-    decay_fraction: float = 0.2
+    decay_fraction: Share = 0.2
     """Share of the steps over which it falls linearly to zero at the end."""
-    aux_weight: float = 1 / 32
+    aux_weight: Annotated[float, within(0, 1e6)] = 1 / 32
     """Weight of the term that gives dead latents a way back; 0 leaves it out."""
-    aux_k: int | None = None
+    aux_k: Annotated[int, within(1, 10**8)] | None = None
     """Most dead latents a token in the auxiliary term; None: half the mean width."""
-    dead_after_tokens: int | None = None
+    dead_after_tokens: Annotated[int, within(1, 10**12)] | None = None
     """Unselected for so many training tokens = dead; None: 5 % of the run (10 M of 200 M)."""
-    clip_norm: float = 1.0
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    spike_factor: float = 10.0
+    clip_norm: Positive = 1.0
+    adam_beta1: Momentum = 0.9
+    adam_beta2: Momentum = 0.999
+    spike_factor: Annotated[float, within(1, 1e6, above=True)] = 10.0
     """The run stops when a step's loss exceeds this multiple of its running mean."""
-    kernels: str = "auto"
+    kernels: Literal["auto", "reference", "numba", "triton"] = "auto"
     """Backend of the step: auto, reference, numba or triton."""
-    scoring: str = "auto"
+    scoring: Literal["auto", "float32", "bfloat16"] = "auto"
     """Type of the product that looks for candidates: auto, float32 or bfloat16; never changes
     what is selected."""
-    log_every: int = 10
-    checkpoint_every_seconds: float = 60.0
-    seed: int = 0
+    log_every: Annotated[int, within(1, 10**9)] = 10
+    checkpoint_every_seconds: Annotated[float, within(0, 1e6)] = 60.0
+    seed: Annotated[int, within(0, 2**32 - 1)] = 0
 
     def __post_init__(self) -> None:
-        self._at_least_one("n_latents", "steps", "batch_tokens", "log_every")
-        self._shares("warmup_fraction", "decay_fraction")
+        check_fields(self, self.learner)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
@@ -84,15 +88,3 @@ class TrainSettings:
         """
         length = fraction * self.steps
         return max(0.0, 1.0 - step / length) if length else 0.0
-
-    def _at_least_one(self, *names: str) -> None:
-        for name in names:
-            if getattr(self, name) < 1:
-                raise UsageError(
-                    f"{self.learner}: {name} is {getattr(self, name)}; give 1 or more."
-                )
-
-    def _shares(self, *names: str) -> None:
-        for name in names:
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{self.learner}: {name} must lie between 0 and 1.")

@@ -24,8 +24,11 @@ class Arm(Protocol):
         """Return the stages nothing else rests on, in the order they are wanted."""
         ...
 
-    def check(self) -> None:
-        """Read what can be read at once and refuse it before any work: files given by the user."""
+    def check(self, *, planned: bool = False) -> None:
+        """Read what can be read at once and refuse it before any work: files given by the user.
+
+        `planned`: for a plan, which asks no network.
+        """
         ...
 
     def findings(self) -> Any:
@@ -52,7 +55,7 @@ class NotAsked:
         """Return nothing."""
         return []
 
-    def check(self) -> None:
+    def check(self, *, planned: bool = False) -> None:
         """Do nothing."""
 
     def findings(self) -> NotMeasured:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from modeldiff_harness.artifacts import BenchmarkResults, TaskFailure
@@ -12,8 +14,8 @@ from modeldiff_harness.benchmarks.pairing.runs import pair_runs
 from modeldiff_harness.benchmarks.pairing.task import PairingOptions
 from modeldiff_harness.benchmarks.records import BenchSettings, BenchTask, TaskRun
 from modeldiff_harness.benchmarks.rerun import bench_again
-from modeldiff_harness.benchmarks.tasks import open_catalog
-from modeldiff_harness.errors import UsageError
+from modeldiff_harness.benchmarks.tasks import ResolvedTasks, open_catalog, stated_metrics
+from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.pipeline.context import RunContext
 from modeldiff_harness.stages import Stage
 
@@ -33,11 +35,11 @@ class BenchmarkArm:
         self.config = context.config.benchmarks
         for expression in self.config.clusters.values():
             check_expression(expression)
-        if self.config.reruns < 0:
-            raise UsageError(f"benchmarks.reruns is {self.config.reruns}; give 0 or more.")
         catalog = open_catalog(self.config.include_path, registry=context.registry)
         resolved = catalog.resolve(self.config.tasks)
         self.groups = resolved.groups
+        self.capabilities = {task.name: task.capability for task in resolved.tasks}
+        self._check_names(resolved)
         self.settings = BenchSettings(
             num_fewshot=self.config.num_fewshot,
             limit=self.config.limit,
@@ -64,7 +66,7 @@ class BenchmarkArm:
         """Return the pairing of all tasks."""
         return [self.paired]
 
-    def check(self) -> None:
+    def check(self, *, planned: bool = False) -> None:
         """Do nothing: all files were read when the stages were made."""
 
     def findings(self) -> BenchmarkResults:
@@ -99,7 +101,7 @@ class BenchmarkArm:
     ) -> None:
         outcome = keep_failure(task, stage.value)
         if isinstance(outcome, TaskFailure):
-            failures[task] = outcome
+            failures[task] = replace(outcome, capability=self.capabilities[task])
             self.context.runner.runtime.progress.log(
                 f"bench     {task} failed under {who}: {outcome.reason}"
             )
@@ -168,6 +170,32 @@ class BenchmarkArm:
             estimate=f"{len({task for task, _ in self.runs})} tasks",
         )
 
+    def _check_names(self, resolved: ResolvedTasks) -> None:
+        """Refuse settings of single tasks that this run does not hold, and metrics they lack."""
+        known = {task.name for task in resolved.tasks} | set(resolved.groups)
+        directions = (key.split(":")[0] for key in self.config.higher_is_better if ":" in key)
+        for setting, names in {
+            "metrics": self.config.metrics,
+            "higher_is_better": directions,
+            "clusters": self.config.clusters,
+        }.items():
+            for name in names:
+                if not any(fnmatch.fnmatchcase(task, name) for task in known):
+                    raise UsageError(
+                        f"benchmarks.{setting} names {name!r}, which is not among the tasks.",
+                        hint=did_you_mean(name, known),
+                    )
+        for task in resolved.tasks:
+            metric = self.config.metrics.get(task.name, "").split(",")[0]
+            stated = stated_metrics(task) if metric else ()
+            if stated and metric not in stated:
+                raise UsageError(
+                    f"benchmarks.metrics: task {task.name!r} has no metric {metric!r}.",
+                    hint=did_you_mean(metric, stated),
+                )
+
     def _items(self) -> str:
         limit = self.settings.limit
-        return "all items" if limit is None else f"{limit:g} items"
+        if limit is None:
+            return "all items"
+        return f"{100 * limit:g} % of the items" if limit < 1 else f"{limit:g} items"

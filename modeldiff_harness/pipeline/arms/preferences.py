@@ -37,7 +37,7 @@ class PreferenceArm:
         """Return the split."""
         return [self.rank]
 
-    def check(self) -> None:
+    def check(self, *, planned: bool = False) -> None:
         """Do nothing: all files were read when the stages were made."""
 
     def findings(self) -> PreferenceDeltas:
@@ -73,6 +73,8 @@ class PreferenceArm:
             config.max_prompts,
         )
         answers = [self._answers(model, prompts) for model in context.config.pair]
+        judge = context.choice("judge", config.judge, config.judge_config)
+        judge.build()  # what it refuses is said before any work
         return context.stage(
             "battle",
             battle,
@@ -81,7 +83,7 @@ class PreferenceArm:
             inputs={"answers": sorted(answers, key=lambda stage: stage.key)},  # roles cannot matter
             settings={"seed": context.config.seed[0]},
             tools={
-                "judge": Built(context.choice("judge", config.judge, config.judge_config)),
+                "judge": Built(judge),
                 "prompts": Content(prompts),
             },
             estimate=f"{len(prompts)} prompts",
@@ -89,6 +91,10 @@ class PreferenceArm:
 
     def _import(self) -> Stage[Battles]:
         path = Path(self.config.battles or "")
+        if path.exists() and not path.is_file():
+            raise UsageError(f"the battles {path} are not a file.", hint="Name a file of battles.")
+        if path.is_file() and path.stat().st_size == 0:
+            raise UsageError(f"the battles {path} are an empty file.", hint="Name another.")
         importers = {
             name: Built(self.context.choice("battle_importer", name))
             for name in self.context.registry.names("battle_importer")

@@ -1,14 +1,16 @@
 """Every capability through three lenses, and the written rule by which they are compared.
 
 Benchmarks and preference substance are evaluative: they say whether the candidate does better, and
-their signs are compared where their intervals exclude zero.  A share of latents is emphasis, not
+their signs are compared where their intervals, corrected for the capabilities of an arm, exclude
+zero.  A share of latents is emphasis, not
 ability: it is compared with behaviour only where the taxonomy takes emphasis and behaviour to go
 the same way, and otherwise shown without a mark.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from modeldiff_harness.artifacts import (
@@ -20,6 +22,9 @@ from modeldiff_harness.artifacts import (
     PreferencesReport,
 )
 from modeldiff_harness.report.wording import on_unit_scale
+from modeldiff_harness.stats.estimates import critical_value
+from modeldiff_harness.stats.missing import worst_case
+from modeldiff_harness.stats.multiplicity import simultaneous_multiplier
 from modeldiff_harness.stats.stratified import PooledPart, pool_by_items
 from modeldiff_harness.taxonomy import Capability, load_taxonomy
 
@@ -35,18 +40,41 @@ def capability_rows(
     benchmarks: BenchmarksReport, preferences: PreferencesReport, latents: LatentsReport
 ) -> tuple[CapabilityRow, ...]:
     """Return one row a capability, conflicts first, then in the taxonomy's order."""
-    rows = []
-    for capability in load_taxonomy():
-        lenses = (
-            _benchmark_lens(capability.key, benchmarks),
-            _preference_lens(capability.key, preferences),
-            _latent_lens(capability.key, latents),
-        )
+    rows, taxonomy = [], load_taxonomy()
+    looks: tuple[Callable[[str], Lens], ...] = (
+        lambda key: _benchmark_lens(key, benchmarks),
+        lambda key: _preference_lens(key, preferences),
+        lambda key: _latent_lens(key, latents),
+    )
+    arms = [_corrected({c.key: look(c.key) for c in taxonomy}) for look in looks]
+    for capability in taxonomy:
+        lenses = (arms[0][capability.key], arms[1][capability.key], arms[2][capability.key])
         agreement, reading = compare_lenses(capability, *lenses)
         rows.append(
             CapabilityRow(capability.key, capability.class_key, *lenses, agreement, reading)
         )
     return tuple(sorted(rows, key=lambda row: _ORDER[row.agreement]))
+
+
+def _corrected(lenses: dict[str, Lens]) -> dict[str, Lens]:
+    """Give every measured lens of one arm its sign, corrected for how many of them there are.
+
+    The sign is that of the interval widened by Bonferroni's ratio of normal critical values, so
+    that all signs of an arm are right together in 95 % of reports; the interval shown is its own.
+    """
+    n_measured = sum(lens.status == "measured" for lens in lenses.values())
+    if not n_measured:
+        return lenses
+    widened = simultaneous_multiplier(n_measured, 0.95) / critical_value(0.95)
+    return {key: replace(lens, sign=_sign(lens, widened)) for key, lens in lenses.items()}
+
+
+def _sign(lens: Lens, widened: float) -> Sign | None:
+    if lens.effect is None or lens.lower is None or lens.upper is None:
+        return None
+    if lens.effect + widened * (lens.lower - lens.effect) > 0:
+        return "up"
+    return "down" if lens.effect + widened * (lens.upper - lens.effect) < 0 else "unclear"
 
 
 def compare_lenses(
@@ -65,7 +93,7 @@ def compare_lenses(
         return "not measured", f"{only} was measured." + aside
     clear = {name: lens.sign for name, lens in measured.items() if lens.sign in ("up", "down")}
     if len(clear) < 2:
-        return "unclear", "Fewer than two intervals exclude zero." + aside
+        return "unclear", "Fewer than two corrected intervals exclude zero." + aside
     told = ", ".join(f"{name} {sign}" for name, sign in clear.items())
     if len(set(clear.values())) == 1:
         return "agree", f"Same direction: {told}." + aside
@@ -78,11 +106,14 @@ def _benchmark_lens(key: str, section: BenchmarksReport) -> Lens:
     rows = [r for r in section.rows if r.primary and r.capability == key]
     if not rows:
         return Lens("not measured", detail="no task measures it")
-    comparable = [row for row in rows if on_unit_scale(row)]
-    used = comparable or rows[:1]
+    alike = [row for row in rows if not row.not_comparable]
+    if not alike:
+        return Lens("not measured", detail=f"not one measurement: {rows[0].not_comparable[0]}")
+    comparable = [row for row in alike if on_unit_scale(row)]
+    used = comparable or alike[:1]
     detail = ", ".join(dict.fromkeys(row.task for row in used))
     if left := [row.task for row in rows if row not in used]:
-        detail += f"; in another unit and left out: {', '.join(left)}"
+        detail += f"; in another unit or not one measurement, left out: {', '.join(left)}"
     unit = "metric difference" if comparable else rows[0].metric
     return _lens(*_pooled(used), unit, detail)
 
@@ -92,9 +123,10 @@ def _pooled(rows: Sequence[BenchmarkRow]) -> tuple[float, float, float]:
 
     One task: its own interval.  Several: the paired mean over all their items.
     """
+    ends = [_ends(row) for row in rows]
     better = [
-        (r.delta, r.lower, r.upper) if r.higher_is_better else (-r.delta, -r.upper, -r.lower)
-        for r in rows
+        (r.delta, lower, upper) if r.higher_is_better else (-r.delta, -upper, -lower)
+        for r, (lower, upper) in zip(rows, ends, strict=True)
     ]
     if len(better) == 1:
         return better[0]
@@ -102,6 +134,13 @@ def _pooled(rows: Sequence[BenchmarkRow]) -> tuple[float, float, float]:
         [PooledPart(r.n, *numbers, r.se, r.df) for r, numbers in zip(rows, better, strict=True)]
     )
     return pooled.delta, pooled.lower, pooled.upper
+
+
+def _ends(row: BenchmarkRow) -> tuple[float, float]:
+    """The row's interval with its missing items at their worst, where they can be bounded."""
+    if not row.n_missing or not row.is_bounded:
+        return row.lower, row.upper
+    return worst_case(row.lower, row.upper, row.n, row.n_missing)
 
 
 def _preference_lens(key: str, section: PreferencesReport) -> Lens:
@@ -143,5 +182,5 @@ def _latent_lens(key: str, section: LatentsReport) -> Lens:
 
 
 def _lens(effect: float, lower: float, upper: float, unit: str, detail: str) -> Lens:
-    sign: Sign = "up" if lower > 0 else "down" if upper < 0 else "unclear"
-    return Lens("measured", effect, lower, upper, unit, sign, detail)
+    """A measured lens; its sign depends on how many there are."""
+    return Lens("measured", effect, lower, upper, unit, None, detail)

@@ -18,6 +18,7 @@ from modeldiff_harness.report.wording import (
     signed,
     with_interval,
 )
+from modeldiff_harness.stats.missing import worst_case
 
 __all__ = ["summarise"]
 
@@ -44,7 +45,12 @@ class _Change:
 
     @property
     def better(self) -> bool | None:
-        """Whether the change is a confirmed gain (True) or loss (False); None: neither."""
+        """Whether the change is a confirmed gain (True) or loss (False); None: neither.
+
+        Never where the two sides may not be one measurement, or too much is missing.
+        """
+        if self.row.not_comparable or (self.row.n_missing and not self.row.is_bounded):
+            return None
         if self.lower <= 0 <= self.upper:
             return None
         return (self.lower > 0) == self.row.higher_is_better
@@ -61,9 +67,11 @@ def _losses_and_gains(section: BenchmarksReport) -> tuple[str, ...]:
     rows = [row for row in section.rows if row.primary]
     if not rows:
         return ("No benchmark gave a primary metric.",)
-    changes = [_change(row, len(rows)) for row in rows]
+    changes = [_with_missing(_change(row, len(rows))) for row in rows]
     note = f"simultaneous 95 % interval over {len(rows)} task{'s' if len(rows) > 1 else ''}"
     smoke = "" if section.gateable else "; limited run or failed tasks: not gateable"
+    if unlike := [row.task for row in rows if row.not_comparable]:
+        smoke += f"; not one measurement and left out: {', '.join(unlike)}"
     return tuple(
         _sentence(word, [c for c in changes if c.better is wanted], f"{note}{smoke}")
         for word, wanted in (("loss", False), ("gain", True))
@@ -78,6 +86,14 @@ def _change(row: BenchmarkRow, n_rows: int) -> _Change:
     widened = normal.inv_cdf(1 - 0.05 / (2 * n_rows)) / normal.inv_cdf(0.975)
     ends = (row.delta + (end - row.delta) * widened for end in (row.lower, row.upper))
     return _Change(row, *ends)
+
+
+def _with_missing(change: _Change) -> _Change:
+    """Take the missing items at their worst for either end, where they can be bounded."""
+    row = change.row
+    if not row.n_missing or not row.is_bounded:
+        return change
+    return _Change(row, *worst_case(change.lower, change.upper, row.n, row.n_missing))
 
 
 def _sentence(word: str, confirmed: list[_Change], note: str) -> str:

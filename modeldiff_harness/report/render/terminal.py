@@ -39,6 +39,9 @@ def print_terminal(report: Report, sections: Sequence[ReportSection], console: C
     """Print the sections with their open tables; `sections` as in `render_sections`."""
     pair = report.pair
     console.rule(Text(one_line(f"{pair.baseline.name} → {pair.candidate.name}"), style="bold"))
+    for check in report.comparability:  # their section is left to the files, a warning is not
+        if check.status == "warning":
+            console.print(Text(one_line(f"warning: {check.check}: {check.detail}"), style="yellow"))
     for section in render_sections(report, sections):
         if section.key not in _LEFT_OUT:
             print_section(section, console)

@@ -12,9 +12,9 @@ _SIGNS = {"up": "▲", "down": "▼", "unclear": "·", None: ""}
 _TONES = {"conflict": "bad", "agree": "good", "unclear": "", "not measured": "muted"}
 _READING = (
     "Benchmarks and preference substance say whether the candidate does better; their signs are "
-    "compared where the interval excludes zero. A share of latents is emphasis: it is compared "
-    "with behaviour only where the taxonomy takes both to go the same way, else it stands without "
-    "a mark.",
+    "compared where the interval, corrected for the number of capabilities of its arm, excludes "
+    "zero. A share of latents is emphasis: it is compared with behaviour only where the taxonomy "
+    "takes both to go the same way, else it stands without a mark.",
     "Several tasks of one capability: paired mean over all their items. Metrics that are not "
     "between 0 and 1 are left out of it.",
 )
@@ -46,7 +46,10 @@ class CapabilitiesSection:
         if unseen:
             names = ", ".join(capability_title(row.capability) for row in unseen)
             reading += (f"Neither task nor prompt nor specific latent: {names}.",)
-        note = "▲ interval above zero, ▼ below, · includes zero, – not measured."
+        note = (
+            "▲ corrected interval above zero, ▼ below, · includes zero, – not measured. "
+            f"{_agreements(seen)}"
+        )
         table = ReportTable(
             "Three lenses",
             _COLUMNS,
@@ -61,6 +64,16 @@ class CapabilitiesSection:
             (table,) if seen else (),
             reading=reading,
         )
+
+
+def _agreements(rows: list[CapabilityRow]) -> str:
+    """Return "1 conflict, 2 agree, 5 of 8 compared are undecided": no conflict is no agreement."""
+    compared = [row.agreement for row in rows if row.agreement != "not measured"]
+    if not compared:
+        return "No capability was measured by two arms that can be compared."
+    conflicts, agree = compared.count("conflict"), compared.count("agree")
+    told = f"{conflicts or 'no'} conflict{'s' if conflicts > 1 else ''}, {agree} agree"
+    return f"{told}, {compared.count('unclear')} of {len(compared)} compared are undecided."
 
 
 def _labelled(section: LatentsReport) -> set[str]:

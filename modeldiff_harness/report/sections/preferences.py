@@ -154,6 +154,9 @@ def _features(deltas: PreferenceDeltas) -> ReportTable:
     return ReportTable("Style by feature", columns, rows, note, collapsed=True)
 
 
+_UNDECIDED = "The rows are not shown to differ; nor are they shown to be alike."
+
+
 def _categories(deltas: PreferenceDeltas) -> ReportTable:
     rows, tones = [], []
     for row in deltas.categories:
@@ -176,5 +179,5 @@ def _categories(deltas: PreferenceDeltas) -> ReportTable:
     if deltas.heterogeneity_p is not None:
         # The one test of all rows comes before any single row.
         alike = f"Test that all rows are alike: p = {number(deltas.heterogeneity_p)}. "
-        note = (alike if deltas.heterogeneity_p < 0.05 else f"{alike}No row stands out. ") + note
+        note = (alike if deltas.heterogeneity_p < 0.05 else f"{alike}{_UNDECIDED} ") + note
     return ReportTable("By capability", columns, tuple(rows), note, tuple(tones))

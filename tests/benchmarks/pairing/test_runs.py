@@ -247,7 +247,7 @@ def test_values_that_are_not_numbers_are_a_failure(
 ) -> None:
     runs = make_run("a", rows_of([1.0, 0.5])), make_run("b", rows_of([1.0, math.nan]))
     results = pair_runs([runs[0]], [runs[1]], pair=("a", "b"), runtime=runtime)
-    assert "1 values are not numbers" in results.failures[0].reason
+    assert "1 of 2 items were not scored" in results.failures[0].reason
 
 
 def test_an_unreadable_sample_file_is_named(

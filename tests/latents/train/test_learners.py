@@ -260,18 +260,36 @@ def test_delta_weight_lowers_the_difference_residual(
 def test_settings_are_refused_by_name_and_by_range(config: type[TrainSettings]) -> None:
     with pytest.raises(UsageError, match=f"{config.learner} has no setting.*'n_latents'"):
         config.of({"nlatents": 3})
-    with pytest.raises(UsageError, match=f"{config.learner}: steps is 0; give 1 or more"):
+    with pytest.raises(UsageError, match=f"{config.learner}: steps is 0; it takes 1 to 1,000,"):
         config.of({"steps": 0})
-    with pytest.raises(UsageError, match=f"{config.learner}: decay_fraction must lie between"):
+    with pytest.raises(UsageError, match=f"{config.learner}: decay_fraction is 1.5; it takes 0 to"):
         config.of({"decay_fraction": 1.5})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"n_latents": 0}, {"steps": 2.5}, {"batch_tokens": 0}, {"batch_tokens": True}, {"lr": 0},
+        {"lr": -1e-3}, {"lr": float("nan")}, {"lr": float("inf")}, {"lr": "fast"},
+        {"aux_weight": -1}, {"aux_k": 0}, {"aux_k": "many"}, {"dead_after_tokens": -1},
+        {"clip_norm": 0}, {"adam_beta1": 1}, {"adam_beta2": -0.1}, {"spike_factor": 0.5},
+        {"kernels": "cuda"}, {"scoring": "int8"}, {"log_every": 0}, {"seed": -1}, {"seed": 2**32},
+        {"checkpoint_every_seconds": -1.0}, {"warmup_fraction": float("nan")},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("config", [BatchTopKConfig, L1Config])
+def test_a_setting_outside_its_range_is_refused_with_it(config, given) -> None:
+    (name,) = given
+    with pytest.raises(UsageError, match=f"{config.learner}: {name} is .*; it takes "):
+        config.of(given)
 
 
 def test_an_architectures_own_settings_are_refused_by_range() -> None:
     with pytest.raises(UsageError, match="exceeds n_latents"):
         BatchTopKConfig(n_latents=4, k=5)
-    with pytest.raises(UsageError, match="k falls, it does not rise"):
+    with pytest.raises(UsageError, match=r"k_anneal_factor is 0\.5; it takes 1 to"):
         BatchTopKConfig(k_anneal_factor=0.5)
-    with pytest.raises(UsageError, match="give 0 or more"):
+    with pytest.raises(UsageError, match=r"penalty is -1\.0; it takes 0 to"):
         L1Config(penalty=-1.0)
 
 

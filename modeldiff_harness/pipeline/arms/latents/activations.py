@@ -10,8 +10,6 @@ from modeldiff_harness.artifacts import (
     NullMatch,
     TokenisedCorpus,
 )
-from modeldiff_harness.errors import UsageError, did_you_mean
-from modeldiff_harness.latents.harvest.buffer import BUFFER_TYPES
 from modeldiff_harness.latents.harvest.harvest import harvest
 from modeldiff_harness.latents.harvest.live import measure_activations
 from modeldiff_harness.latents.harvest.reading import (
@@ -24,9 +22,8 @@ from modeldiff_harness.pipeline.arms.latents.cost import refuse_full_disk
 from modeldiff_harness.pipeline.context import RunContext
 from modeldiff_harness.stages import Built, Stage
 
-__all__ = ["ACTIVATION_MODES", "Activations", "Match"]
+__all__ = ["Activations", "Match"]
 
-ACTIVATION_MODES = ("cached", "stream")
 Match = tuple[str, Stage[NullMatch]]
 """A model whose adapter is scaled, and the stage that says by how much."""
 
@@ -44,16 +41,7 @@ class Activations:
         self.source = context.choice(
             "activation_source", self.config.source, self.config.source_config
         )
-        if self.config.activations not in ACTIVATION_MODES:
-            raise UsageError(
-                f"unknown latents.activations {self.config.activations!r}.",
-                hint=did_you_mean(self.config.activations, ACTIVATION_MODES),
-            )
-        if self.config.buffer_dtype not in BUFFER_TYPES:
-            raise UsageError(
-                f"unknown latents.buffer_dtype {self.config.buffer_dtype!r}.",
-                hint=f"Use one of {', '.join(BUFFER_TYPES)}.",
-            )
+        self.source.build()  # what it refuses is said before any work
         self.harvests: dict[str, Stage[HarvestedActivations]] = {}
         """Every harvest that was asked for, by its key."""
 

@@ -15,7 +15,11 @@ from modeldiff_harness.latents.difference.energy import difference_energy
 from modeldiff_harness.latents.harvest.reading import CachedActivations, LiveActivations
 from modeldiff_harness.latents.profile import LabelledDictionary, profile
 from modeldiff_harness.pipeline.arms.latents.activations import Activations
-from modeldiff_harness.pipeline.arms.latents.corpus import corpus_stage, read_shipped_answers
+from modeldiff_harness.pipeline.arms.latents.corpus import (
+    corpus_stage,
+    is_of_files,
+    read_shipped_answers,
+)
 from modeldiff_harness.pipeline.arms.latents.cost import cost_lines
 from modeldiff_harness.pipeline.arms.latents.dictionary import (
     DictionaryStages,
@@ -66,9 +70,12 @@ class LatentArm:
         controls = [self.controls] if self.controls is not None else []
         return [*self.energies, *controls, self.profile]
 
-    def check(self) -> None:
-        """Read the documents once, unless that was done: a broken row is said before any work."""
-        if not self.corpus.ready():
+    def check(self, *, planned: bool = False) -> None:
+        """Read the documents once, unless that was done: a broken row is said before any work.
+
+        A plan reads files of this machine only.
+        """
+        if not self.corpus.ready() and (is_of_files(self.context) or not planned):
             with self.corpus.tools["documents"].open(self.context.runner.runtime) as documents:
                 for _document in documents:
                     pass

@@ -16,7 +16,7 @@ from modeldiff_harness.pipeline.context import RunContext
 from modeldiff_harness.plugins import ComponentChoice
 from modeldiff_harness.stages import InputFile, Stage
 
-__all__ = ["corpus_stage", "read_shipped_answers"]
+__all__ = ["corpus_stage", "is_of_files", "read_shipped_answers"]
 
 _BY_SUFFIX = {".jsonl": "jsonl", ".gz": "jsonl", ".parquet": "parquet", ".txt": "text"}
 _PROMPTS = DATA / "corpus_prompts.jsonl"
@@ -55,6 +55,12 @@ def corpus_stage(context: RunContext) -> Stage[TokenisedCorpus]:
         },
         estimate=f"≤ {config.max_tokens:,} tokens",
     )
+
+
+def is_of_files(context: RunContext) -> bool:
+    """Say whether the documents lie in files that the user named."""
+    corpus = context.config.latents.corpus
+    return Path(corpus).suffix in _BY_SUFFIX or corpus in _BY_SUFFIX.values()
 
 
 def read_shipped_answers(context: RunContext) -> None:

@@ -73,6 +73,8 @@ class StageMaker:
         self.labeler = self.context.choice(
             "labeler", self.config.labeler, self.config.labeler_config
         )
+        for choice in (*self.scorers, self.labeler):
+            choice.build()  # what it refuses is said before any work
 
     @cached_property
     def trains(self) -> bool:
