@@ -8,7 +8,7 @@ from typing import Any
 
 from modeldiff_harness.errors import UsageError, did_you_mean
 from modeldiff_harness.preferences.battle_rules import is_real
-from modeldiff_harness.untrusted import read_json
+from modeldiff_harness.untrusted import Unreadable, read_json
 
 __all__ = ["coefficient_row", "read_style_coefficients"]
 
@@ -24,7 +24,11 @@ def read_style_coefficients(path: Path, feature_set: str) -> dict[str, float]:
     Raises:
         UsageError: the file is missing or has none of these shapes, or is of another feature set.
     """
-    found: Any = read_json(path, "the coefficients")
+    try:
+        found: Any = read_json(path, "the coefficients")
+    except Unreadable as error:
+        told = error.message.replace(": not JSON (", " is not JSON (")
+        raise UsageError(told, hint=error.hint or _SHAPE) from None
     if not isinstance(found, dict):
         raise UsageError(f"{path} is not an object.", hint=_SHAPE)
     if "preferences" in found:
@@ -89,7 +93,7 @@ def _numbers(found: Sequence[tuple[Any, Any]], path: Path) -> dict[str, float]:
             )
         if not is_real(value):
             raise UsageError(
-                f"the coefficient of {name!r:.60} in {path} is {value!r:.40}, no number.",
+                f"the coefficient of {name!r:.60} in {path} is no number: {value!r:.40}.",
                 hint=_SHAPE,
             )
         if name in numbers:

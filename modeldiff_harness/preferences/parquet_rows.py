@@ -89,7 +89,7 @@ def _declared_bytes(metadata: pyarrow.parquet.FileMetaData, wanted: Collection[s
             chunk = group.column(i)
             if wanted is None or chunk.path_in_schema.partition(".")[0] in wanted:
                 total += max(chunk.total_uncompressed_size, _VALUE_BYTES * chunk.num_values)
-    return total
+    return int(total)
 
 
 def _decoded_bytes(array: pyarrow.Array) -> int:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from modeldiff_harness.artifacts import Battles, PreferenceDeltas
+from modeldiff_harness.clean_text import clean_text
 from modeldiff_harness.contracts import FeatureSet, Runtime
 from modeldiff_harness.errors import RunError
 from modeldiff_harness.preferences.coefficients import coefficient_row
@@ -66,7 +67,8 @@ def rank(
             those of the feature set.
         RunError: fewer than two prompts have a verdict, so that nothing has an interval.
     """
-    pair = select_pair(battles.battles, baseline, candidate)
+    # Names in files were cleaned when they were read.
+    pair = select_pair(battles.battles, clean_text(baseline), clean_text(candidate))
     n_all = len(pair.valid) + (0 if pair_only else len(pair.others))
     with runtime.progress.task(f"rank {candidate}", n_all, unit="battle") as task:
         own = rows_of_pair(pair.valid, candidate, feature_set)

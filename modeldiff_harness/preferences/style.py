@@ -20,9 +20,9 @@ __all__ = [
 _FENCE_MARKS = re.compile(
     r"(?P<opens>^[^\S\n]*)?(?P<marks>`{3,}|~{3,})(?P<closes>[^\S\n]*(?=\n|\Z))?", re.MULTILINE
 )
-# LMArena's patterns (FastChat, monitor/add_markdown_info.py): `^` is spelt as a literal newline
-# (one is put before the text), which the regex engine finds many times faster, and `\s*` stays on
-# its line, so that hostile runs of blank lines take linear time.  The counts are the same.
+# LMArena's patterns (FastChat, monitor/add_markdown_info.py): `^` is spelt as a literal newline,
+# one of which is put before the text, which the regex engine finds many times faster, and `\s*`
+# stays on its line, so that hostile runs of blank lines take linear time.  The counts are the same.
 _HEADER = re.compile(r"\n#{1,6}(?=\s)")
 _ORDERED = re.compile(r"\n[^\S\n]*\d+\.(?=\s)")
 _UNORDERED = re.compile(r"\n[^\S\n]*[-*+](?=\s)")
