@@ -117,7 +117,8 @@ def _style_driven(fit: PairFit) -> list[str]:
     flags = []
     if style_driven_gain(*parts):
         flags.append("style_driven_gain")
-    if style_driven_gain(*(None if part is None else _negated(part) for part in parts)):
+    raw, substance, style = (None if part is None else _negated(part) for part in parts)
+    if raw is not None and style_driven_gain(raw, substance, style):
         flags.append("style_driven_loss")
     return flags
 
