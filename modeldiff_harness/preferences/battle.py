@@ -140,8 +140,9 @@ def _problem(judgment: Judgment) -> str | None:
         return f"the unknown verdict {said}"
     if judgment.strength is not None and not is_real(judgment.strength):
         return f"the strength {judgment.strength!r:.40}, which is no number,"
-    if not isinstance(judgment.reason, str):
-        return f"the reason {judgment.reason!r:.40}, which is not text,"
+    reason: Any = judgment.reason
+    if not isinstance(reason, str):
+        return f"the reason {reason!r:.40}, which is not text,"
     return None
 
 

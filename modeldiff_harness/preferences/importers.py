@@ -96,7 +96,7 @@ def import_battles(
             f"{path} holds no usable battle in the format {format!r}"
             f"{f' (dropped: {reasons})' if reasons else ''}."
         )
-    left_out = getattr(importers[format], "left_out", frozenset())
+    left_out: frozenset[str] = getattr(importers[format], "left_out", frozenset())
     return Battles(
         battles,
         source=format,
