@@ -81,7 +81,7 @@ class ComparabilityCheck:
     """One preflight question about a pair."""
 
     check: str
-    """tokenizer, context, finite_logits, adapter_applied, differs_at_site … (own-pair.md)."""
+    """tokenizer, context, finite_logits, adapter_applied …: see docs/how-to/own-pair.md"""
     status: Literal["ok", "warning", "latents_refused", "refused", "skipped"]
     detail: str
 

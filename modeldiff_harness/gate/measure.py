@@ -63,9 +63,6 @@ _NOT_FROM_COUNTS = ("", "normal", "t", "MOVER", "BCa", "bootstrap")
 _SAID_OF_PREFERENCES = ("no_overlap", "mixed_judge_kinds", "position_unbalanced",
                         "position_unknown")  # fmt: skip
 _HOLD_PREFERENCES = ("position_not_identified",)
-_NO_JUDGMENTS = ("battle_id repeats", "left out by the data set", "the models were not anonymous",
-                 "a model against itself")  # fmt: skip
-"""Reasons why a row is no judgment of the pair at all."""
 
 
 class Ends(NamedTuple):
@@ -375,14 +372,8 @@ def _too_few_prompts(deltas: PreferenceDeltas) -> str:
 
 
 def missing_judgments(deltas: PreferenceDeltas) -> int:
-    """Count the judgments that are not there: refused, cut, failed, or rows that cannot be read.
-
-    Rows that a data set leaves out by its own rules are no judgments of it.
-    """
-    left_out = sum(
-        n for reason, n in deltas.dropped.items() if not reason.startswith(_NO_JUDGMENTS)
-    )
-    return deltas.n_invalid + left_out
+    """Count the judgments that are not there: refused, cut, failed, or rows that cannot be read."""
+    return deltas.n_invalid
 
 
 def _elo_of_missing(win_rate: float, n: int, n_missing: int) -> tuple[float, float]:

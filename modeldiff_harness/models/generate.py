@@ -62,7 +62,7 @@ def generate_answers(
     ids = [tokenizer(text, add_special_tokens=special)["input_ids"] for text in texts]
     room = room_for_prompts(name, n_positions(model.config), max_new_tokens)
     n_cut = 0 if room is None else sum(len(row) > room for row in ids)
-    if n_cut:
+    if room is not None and n_cut:
         ids = [row[-room:] for row in ids]
         runtime.progress.log(
             f"{name}: {n_cut} of {len(prompts)} prompts leave no room for {max_new_tokens} tokens "

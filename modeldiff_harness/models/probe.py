@@ -173,7 +173,8 @@ def _next_logits(model: Any, ids: Sequence[list[int]]) -> Tensor:
     given = {"attention_mask": mask_BT.to(device)}
     if "position_ids" in inspect.signature(model.forward).parameters:  # as generate() counts them
         given["position_ids"] = (mask_BT.cumsum(1) - 1).clamp_min(0).to(device)
-    return model(ids_BT, use_cache=False, **given).logits[:, -1].double().cpu()
+    logits_BTV: Tensor = model(ids_BT, use_cache=False, **given).logits
+    return logits_BTV[:, -1].double().cpu()
 
 
 def _streams(model: Any, rows: Sequence[Tensor], blocks: Sequence[int]) -> list[Tensor]:

@@ -140,7 +140,7 @@ def _problem(judgment: Judgment) -> str | None:
         return f"the unknown verdict {said}"
     if judgment.strength is not None and not is_real(judgment.strength):
         return f"the strength {judgment.strength!r:.40}, which is no number,"
-    reason: Any = judgment.reason
+    reason: object = judgment.reason  # a plugin may give anything
     if not isinstance(reason, str):
         return f"the reason {reason!r:.40}, which is not text,"
     return None

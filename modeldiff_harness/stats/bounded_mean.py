@@ -127,4 +127,4 @@ def _limit(
     spread = float(counted @ pulls**2) * n / (n + 1.0)
     # An exponential weight has variance 1 and third cumulant 2.
     skewness = 2.0 * float(counted @ pulls**3) / spread**1.5
-    return mean + (z + skewness * (z**2 - 1.0) / 6.0) * spread**0.5 / total
+    return float(mean + (z + skewness * (z**2 - 1.0) / 6.0) * spread**0.5 / total)

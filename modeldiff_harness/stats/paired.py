@@ -271,7 +271,8 @@ def _without_variation(
         )
     lower, upper, se = pseudo_count_interval(delta, delta**2, n_units, confidence)
     guarded = _guarded(base, cand, delta * sizes_U, sizes_U, kind, (lower, upper), confidence)
-    p, interval_method, said = 1.0, "normal", "Bonett-Price bound, no unit moved"
+    interval_method: IntervalMethod = "normal"
+    p, said = 1.0, "Bonett-Price bound, no unit moved"
     if delta != 0.0:
         lower, upper, p = guarded.lower, guarded.upper, min(1.0, 2.0 * 0.5**n_units)
         interval_method, said = "bounded mean", "bound of a bounded mean, every unit moved alike"

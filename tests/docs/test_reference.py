@@ -137,7 +137,9 @@ def test_exit_codes_are_those_of_the_errors():
     actual = {
         name: getattr(errors, name).exit_code
         for name in errors.__all__
-        if isinstance(getattr(errors, name), type) and name != "MdhError"
+        if isinstance(kind := getattr(errors, name), type)
+        and issubclass(kind, errors.MdhError)
+        and kind is not errors.MdhError
     }
     assert documented == actual
 

@@ -338,9 +338,10 @@ PREFERENCES: dict[str, tuple[dict[str, Any], str, str]] = {
     "the candidate always on one side": (
         {"flags": ("position_not_identified",)}, "INCONCLUSIVE", "always on one side"),
     "1,700 rows with unreadable winners": (
-        {"dropped": {"unknown winner 'A wins'": 1700}}, "INCONCLUSIVE", "29.8 % of the judgments"),
+        {"n_invalid": 1700, "dropped": {"unknown winner 'A wins'": 1700}},
+        "INCONCLUSIVE", "29.8 % of the judgments"),
     "winners missing, two per cent of many": (
-        {"dropped": {"neither winner nor y_a": 70},
+        {"n_invalid": 70,
          "substance_elo": Estimate(-8, -18.5, 2.5, 5.36, method="normal")},
         "INCONCLUSIVE", "70 missing judgments at their worst",
     ),

@@ -279,7 +279,7 @@ def _computed_scale(
     _expect(file, "activation_std", std, (n_models, width))
     with np.errstate(divide="ignore"):
         scale = float(rms.reshape(())) / np.sqrt(np.square(std, dtype=np.float64).sum(axis=1))
-    return scale.astype(np.float32)
+    return np.asarray(scale, dtype=np.float32)
 
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────────

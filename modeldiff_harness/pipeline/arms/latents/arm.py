@@ -107,7 +107,7 @@ class LatentArm:
                 raise UsageError(
                     f"latents.context is {length:,}, but {name} reads at most {positions:,} "
                     "tokens.",
-                    hint=f"Write --set latents.context={positions}, or less.",
+                    hint=f"Set latents.context to {positions}, or less, in the --config file.",
                 )
 
     def _read_otherwise(self) -> str | None:
