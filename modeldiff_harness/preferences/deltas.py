@@ -16,7 +16,7 @@ from modeldiff_harness.preferences.position import position_flags, position_sent
 from modeldiff_harness.preferences.rows import BattleRows, PairBattles
 from modeldiff_harness.preferences.sentence import preference_sentence
 from modeldiff_harness.stats.estimates import Undetermined
-from modeldiff_harness.stats.gate import style_driven_gain
+from modeldiff_harness.stats.gate import style_driven_gain, style_hidden_loss
 from modeldiff_harness.stats.pairfit.categories import CategoryFits
 from modeldiff_harness.stats.pairfit.fit import PairFit
 
@@ -114,17 +114,10 @@ def preference_deltas(
 def _style_driven(fit: PairFit) -> list[str]:
     """A gain, or a loss, that style alone explains: what raw or substance alone would not say."""
     parts = (fit.elo.raw, fit.elo.substance, fit.elo.style)
-    flags = []
-    if style_driven_gain(*parts):
-        flags.append("style_driven_gain")
-    raw, substance, style = (None if part is None else _negated(part) for part in parts)
-    if raw is not None and style_driven_gain(raw, substance, style):
+    flags = ["style_driven_gain"] if style_driven_gain(*parts) else []
+    if style_hidden_loss(*parts):
         flags.append("style_driven_loss")
     return flags
-
-
-def _negated(known: Estimate) -> Estimate:
-    return replace(known, estimate=-known.estimate, lower=-known.upper, upper=-known.lower)
 
 
 def _run_flags(fits: PreferenceFits, n_unread: int, kind: str, smoke: bool) -> list[str]:
