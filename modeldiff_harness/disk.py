@@ -31,7 +31,10 @@ _OTHERS = {
     errno.EROFS: ("{} is on a disk that is read-only.", "Name a place that can be written."),
     errno.EIO: ("the disk fails at {}.", "Check the disk."),
     errno.EISDIR: ("{} is a folder where a file belongs.", "Move it away, or name another file."),
-    errno.ENOTDIR: ("{} is no folder, or lies below a file.", "Move the file away."),
+    errno.ENOTDIR: (
+        "cannot write to {}: it is no folder, or lies below a file.",
+        "Move the file away; a store is a folder (MDH_STORE, --use_cache).",
+    ),
     errno.EEXIST: ("{} is in the way.", "Move it away."),
     errno.ENOTEMPTY: ("{} is in the way.", "Move it away."),
     errno.ENAMETOOLONG: ("the name {} is longer than the file system takes.", "Shorten it."),

@@ -111,7 +111,8 @@ def misfit_of(kind: Any, value: Any) -> str | None:
     if kind is type(None):
         return None if value is None else "nothing"
     if kind is float:
-        real = type(value) in (int, float) and abs(value) < math.inf
+        real = isinstance(value, int | float) and not isinstance(value, bool)
+        real = real and abs(value) < math.inf  # NaN is not
         return None if real else "a finite number"
     names = {int: "a whole number", str: "text", bool: "true or false"}
     return names[kind] if kind in names and type(value) is not kind else None

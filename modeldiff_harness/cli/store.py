@@ -35,7 +35,7 @@ def verify(fix: bool) -> None:
     damaged = sorted({path for _, path in problems})
     if not fix:
         raise RunError(
-            f"{len(damaged)} objects are damaged, of {n_objects} and what is cached beside them.",
+            f"damaged: {len(damaged)} of {n_objects} objects and what is cached beside them.",
             hint="`mdh verify --fix` removes them; the next run rebuilds them.",
         )
     for path in damaged:

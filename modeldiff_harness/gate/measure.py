@@ -58,8 +58,6 @@ FEWEST_CLUSTERS = 20
 FEWEST_PROMPTS_TO_GATE = 30
 """Prompts or conversations below which a whole preference decides nothing."""
 _FEW_PROMPTS = 100
-_NOT_FROM_COUNTS = ("", "normal", "t", "MOVER", "BCa", "bootstrap")
-"""Methods that say nothing of a 2x2 table: rows with clusters and groups have counts too."""
 _SAID_OF_PREFERENCES = ("no_overlap", "mixed_judge_kinds", "position_unbalanced",
                         "position_unknown")  # fmt: skip
 _HOLD_PREFERENCES = ("position_not_identified",)
@@ -189,7 +187,7 @@ def _observed(row: BenchmarkRow, confidence: float) -> Measured | Missing:
     if row.not_gateable and not is_share(row):
         return Missing(row.not_gateable)
     n_missing = max(row.n_missing, row.n_unmatched)
-    if row.counts is not None and row.interval_method not in _NOT_FROM_COUNTS:
+    if row.interval_method == "Bonett-Price" and row.counts is not None:
         ends, loss_p = _from_counts(row, row.counts, n_missing, confidence)
         method = "interval of paired proportions, exact one-sided McNemar"
     else:

@@ -6,14 +6,15 @@ the number of no model.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from modeldiff_harness.errors import RunError
+from modeldiff_harness.errors import RunError, first_line
 
 __all__ = [
     "adapter_faults",
@@ -57,15 +58,28 @@ def refuse_loading_faults(source: str, info: Mapping[str, Collection[Any]]) -> N
         )
 
 
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """Open a file of tensors; RunError for one that is no safetensors."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            yield opened
+    except SafetensorError as error:
+        raise RunError(
+            f"{file.parent.name}/{file.name} cannot be read: {first_line(error)}.",
+            hint="Copy it again: it is cut off or no safetensors file.",
+        ) from error
+
+
 def refuse_whole_numbers(source: str, folder: Path) -> None:
     """Raise RunError for weights in `folder` that are stored as whole numbers, without their scale.
 
     Of a checkpoint whose configuration names no quantisation: transformers would run the codes.
     """
-    from safetensors import safe_open
-
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as opened:
+        with _opened(file) as opened:
             for name in opened.keys():  # noqa: SIM118
                 stored = opened.get_slice(name).get_dtype()
                 if name.endswith((".weight", ".bias")) and stored[0] in "IUB" and stored != "BF16":
@@ -112,9 +126,8 @@ def adapter_faults(peft_model: Any, adapter: str, file: Path, loaded: Any) -> st
     in an adapter's file is unexpected too: it would change every other model over that base.
     """
     from peft import get_peft_model_state_dict
-    from safetensors import safe_open
 
-    with safe_open(file, framework="pt") as opened:
+    with _opened(file) as opened:
         names = list(opened.keys())
         broken = first_not_finite((name, opened.get_tensor(name)) for name in names)
     if broken is not None:
@@ -133,9 +146,7 @@ def adapter_faults(peft_model: Any, adapter: str, file: Path, loaded: Any) -> st
 
 def stored_types(file: Path) -> set[str]:
     """Return the types of the tensors in a safetensors file, read from its head."""
-    from safetensors import safe_open
-
-    with safe_open(file, framework="pt") as opened:
+    with _opened(file) as opened:
         labels = {opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118
     return {_STORED.get(label, str(label).lower()) for label in labels}
 

@@ -155,7 +155,7 @@ BAD: dict[str, tuple[list[str], str, int]] = {
         "cannot be better both ways", 2),
     "unwritable": (
         ["compare", "{a}", "{b}", "--output_path", "{a}/results.txt/out"],
-        "cannot write to --output_path", 4),
+        "cannot write to --output_path", 2),
     "unknown run": (["flips", "no-such-run"], "no run 'no-such-run'", 2),
     "negative limit": (["flips", "{a}", "{b}", "--limit", "-1"], "--limit", 2),
     "damaged": (["compare", "{a}", "{tmp}/cut"], "line 1 is not an lm-eval sample", 4),

@@ -332,8 +332,9 @@ def verdict(report: Report, *rules: Rule, **more: Any) -> Any:
 PREFERENCES: dict[str, tuple[dict[str, Any], str, str]] = {
     "all there": ({}, "PASS", "excludes"),
     "40 prompts, 39 ties and one win": (
-        {"n_prompts": 40, "n_clusters": 40, "n_battles": 40, "tie_rate": 0.975},
-        "INCONCLUSIVE", "40 prompts are too few",
+        {"n_prompts": 40, "n_clusters": 40, "n_battles": 40, "tie_rate": 0.975,
+         "flags": ("few_decided:1",)},
+        "INCONCLUSIVE", "hardly any prompt prefers a side",
     ),
     "the candidate always on one side": (
         {"flags": ("position_not_identified",)}, "INCONCLUSIVE", "always on one side"),
@@ -424,14 +425,14 @@ def test_a_collapse_out_of_the_unit_stays_with_its_pattern() -> None:
 RANGES = {
     "margin": ("criteria:\n  - benchmark: t\n    margin: 1e-300", "between 1e-06 and 1e+06"),
     "400 digits": (
-        f"criteria:\n  - benchmark: t\n    margin: {'9' * 400}", "has more than 15 digits"),
+        f"criteria:\n  - benchmark: t\n    margin: {'9' * 400}", "a number of 400 characters"),
     "9000 digits": (f"criteria:\n  - benchmark: t\n    margin: {'9' * 9000}", "line 3"),
     "confidence": (f"confidence: .9999999999999999\n{MARGIN_2}", "between 0.5 and 0.999"),
     "confidence of 0": (f"confidence: 0\n{MARGIN_2}", "between 0.5 and 0.999"),
     "alpha": (f"family_alpha: 1e-300\n{MARGIN_2}", "between 0.0001 and 0.5"),
     "elo": ("criteria:\n  - preference: raw\n    margin_elo: 1e9", "between 1 and 1000"),
     "looks": (f"looks: 0\n{MARGIN_2}", "between 1 and 100"),
-    "looks of 400 digits": (f"looks: {'9' * 400}\n{MARGIN_2}", "has more than 15 digits"),
+    "looks of 400 digits": (f"looks: {'9' * 400}\n{MARGIN_2}", "a number of 400 characters"),
     "conflicts": (f"{MARGIN_2}checks:\n  lens_conflicts: -1", "between 0 and 1000"),
     "a share": (f"{MARGIN_2}checks:\n  missing_judgments: 2", "between 0 and 1"),
     "int that is none": ("criteria:\n  - benchmark: t\n    margin: !!int abc", "cannot read"),
