@@ -89,7 +89,7 @@ CASES = {
     "impossible learner option": Case((*PAIR, *LATENTS, "--learner_args", "k=9999"), "k = 9999"),
     "learner option out of range": Case(
         (*PAIR, *LATENTS, "--learner_args", "lr=-1"),
-        r"batchtopk: lr is -1.0; it takes more than 0 and at most 10",
+        r"batchtopk: lr is -1.0; it takes more than 0 and at most 100",
     ),
     "corpus option out of range": Case(
         (*PAIR, *LATENTS, "--corpus", "capability", "--corpus_args", "share=0", "--plan"),

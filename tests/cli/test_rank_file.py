@@ -190,7 +190,7 @@ def test_hostile_names_are_text_in_every_form(light: Any, tmp_path: Path) -> Non
         (("{file}", *PAIR, "--style_coefficients", "{tmp}/part"), "no style coefficient .*'bold'"),
         (
             ("{file}", *PAIR, "--style_coefficients", "{tmp}/text"),
-            "'tokens' in .* is 'much', no num",
+            "'tokens' in .* is no number: 'much'",
         ),
         (("{tmp}/none.jsonl", *PAIR), "there is no file of battles"),
         (("{tmp}/empty", *PAIR), "is empty"),

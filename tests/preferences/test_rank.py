@@ -453,7 +453,7 @@ def test_every_interval_says_how_it_was_made() -> None:
         dispersion = {deltas.dispersion_elo.method, deltas.dispersion_points.method}
         assert dispersion == {"normal" if n_clusters >= 500 else "bootstrap"}
     for row in many.categories:
-        assert (row.raw_elo.method, row.raw_elo.df) == ("normal", None)
+        assert (row.raw_elo.method, row.raw_elo.df) == ("t", 299.0)
     assert {(row.substance_elo.method, row.substance_elo.df) for row in few.categories} == {
         ("t", 19.0)
     }

@@ -39,8 +39,8 @@ def two_primary(document: Any) -> None:
 CASES: dict[str, tuple[Callable[[Any], None], str]] = {
     "no items": (change((*ROW, "n"), 0), "n is 0"),
     "swapped ends": (swap, "is above the upper end"),
-    "NaN": (change((*ROW, "delta"), float("nan")), "delta is nan"),
-    "infinite": (change((*ROW, "se"), float("inf")), "se is inf"),
+    "NaN": (change((*ROW, "delta"), float("nan")), "NaN is no JSON number"),
+    "infinite": (change((*ROW, "se"), float("inf")), "Infinity is no JSON number"),
     "a negative count": (change((*ROW, "counts", "fixed"), -3), "cannot be negative"),
     "negative missing items": (change((*ROW, "n_missing"), -1), "n_missing is -1"),
     "counts of other items": (change((*ROW, "counts", "both_right"), 5), "its items are counted"),
@@ -56,7 +56,7 @@ CASES: dict[str, tuple[Callable[[Any], None], str]] = {
     "negative missing judgments": (change((*DELTAS, "n_invalid"), -2), "n_invalid is -2"),
     "a win rate that is no share": (change((*DELTAS, "win_rate", "estimate"), 1.5), "win_rate"),
     "NaN in a mapping": (
-        change((*DELTAS, "sensitivity", "ties dropped", "estimate"), float("nan")), "is nan"),
+        change((*DELTAS, "sensitivity", "ties dropped", "estimate"), float("nan")), "NaN is no JSON number"),
     "measured without rows": (change(("benchmarks", "rows"), []), "holds no rows"),
 }  # fmt: skip
 

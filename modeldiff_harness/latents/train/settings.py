@@ -31,7 +31,7 @@ class TrainSettings:
     n_latents: Annotated[int, within(1, 10**8)] = 2304
     steps: Annotated[int, within(1, 10**9)] = 600
     batch_tokens: Annotated[int, within(1, 10**7)] = 1024
-    lr: Annotated[float, within(0, 100)] = 4e-3
+    lr: Annotated[float, within(0, 100, above=True)] = 4e-3
     warmup_fraction: Share = 0.05
     """Share of the steps over which the learning rate rises linearly."""
     decay_fraction: Share = 0.2

@@ -150,7 +150,7 @@ def test_a_latent_is_dead_once_it_was_silent_for_so_many_tokens(
 
     monkeypatch.setattr(initialise, "initial_parameters", mostly_silent)
     # lr 0 keeps everything where it is: four latents fire in every batch, 36 never
-    history = fit(tmp_path, dead_after_tokens=dead_after, lr=0.0, aux_weight=0.0).loss_history
+    history = fit(tmp_path, dead_after_tokens=dead_after, lr=1e-30, aux_weight=0.0).loss_history
     expected = [36.0 if s * 64 >= dead_after else 0.0 for s in range(40)]
     assert history["n_dead"] == expected
 
