@@ -1,5 +1,6 @@
 # make demo      set up everything and run the main job and a gate on the embedded pair (about five minutes after set-up)
 # make test      set up everything and run the tests
+# make test-long the long ones: fuzzing and simulations
 # make check     lint, types, layers
 # make perf      the speed tables: ours against peers, by paired ratios (about fifteen minutes)
 # make showcase  the long version of the demo: both designs, three seeds (about a quarter of an hour more)
@@ -10,7 +11,7 @@ BIN    := $(VENV)/bin
 STORE  ?= $(CURDIR)/.mdh
 PAIR   := smollm2-sft,smollm2-simpo
 
-.PHONY: demo test check perf showcase clean setup setup-demo
+.PHONY: demo test test-long check perf showcase clean setup setup-demo
 
 demo: setup-demo
 	MDH_STORE="$(STORE)" $(BIN)/mdh evaluate --pair $(PAIR) --preset demo --offline --output_path "$(STORE)/demo"
@@ -26,7 +27,10 @@ perf: setup-demo
 
 # one thread a worker: two busy pools of threads on two cores slow each other down
 test: setup-demo
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not long"
+
+test-long: setup-demo
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist load -m long
 
 check: setup
 	$(BIN)/ruff check .

@@ -376,7 +376,7 @@ READ_IN_BOUNDS = """
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_small_file_never_takes_much_memory(name: str, tmp_path: Path) -> None:
     """In a process of its own that may have 3 GB of addresses, most of them for libraries."""

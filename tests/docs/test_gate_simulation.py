@@ -42,7 +42,7 @@ def test_a_gate_that_is_too_kind_does_not_hold(simulation: ModuleType) -> None:
     assert simulation.Rates(cell, 400, passed=0.05, coverage=0.95, by_rule=0.0).holds
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_small_cell_holds(simulation: ModuleType) -> None:
     rates = [simulation.run_cell(cell, 60) for cell in simulation.cells() if cell.small]
     assert [one.cell.name for one in rates if not one.holds] == []

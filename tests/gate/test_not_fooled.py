@@ -435,9 +435,11 @@ RANGES = {
     "looks of 400 digits": (f"looks: {'9' * 400}\n{MARGIN_2}", "a number of 400 characters"),
     "conflicts": (f"{MARGIN_2}checks:\n  lens_conflicts: -1", "between 0 and 1000"),
     "a share": (f"{MARGIN_2}checks:\n  missing_judgments: 2", "between 0 and 1"),
-    "int that is none": ("criteria:\n  - benchmark: t\n    margin: !!int abc", "is no whole number"),
+    "int that is none": (
+        "criteria:\n  - benchmark: t\n    margin: !!int abc", "is no whole number"),
     "bool that is none": (
-        "criteria:\n  - benchmark: t\n    margin: 1\n    required: !!bool zzz", "neither true nor false"),
+        "criteria:\n  - benchmark: t\n    margin: 1\n    required: !!bool zzz",
+        "neither true nor false"),
     "time that is none": (
         "criteria:\n  - benchmark: t\n    margin: !!timestamp abc", "is not understood"),
     "a required task without a name": (f'tasks: [""]\n{MARGIN_2}', "names no task"),

@@ -244,7 +244,7 @@ def test_long_names_of_models_make_a_folder_that_every_file_system_takes(mdh, fl
     assert RunRecord(other, {}, []).folder.name != name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_break_between_train_and_score_changes_no_bit(tiny, flags, tmp_path):
     def run(store, *commands):
         for command in commands:

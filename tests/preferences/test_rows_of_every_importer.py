@@ -146,7 +146,7 @@ def test_every_row_is_read_or_counted(
     check(layout, what, tmp_path / "rows.jsonl")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("layout", MAKERS)
 @settings(max_examples=2_000, deadline=None, suppress_health_check=QUIET)
 @given(what=changes())

@@ -56,7 +56,8 @@ CASES: dict[str, tuple[Callable[[Any], None], str]] = {
     "negative missing judgments": (change((*DELTAS, "n_invalid"), -2), "n_invalid is -2"),
     "a win rate that is no share": (change((*DELTAS, "win_rate", "estimate"), 1.5), "win_rate"),
     "NaN in a mapping": (
-        change((*DELTAS, "sensitivity", "ties dropped", "estimate"), float("nan")), "NaN is no JSON number"),
+        change((*DELTAS, "sensitivity", "ties dropped", "estimate"), float("nan")),
+        "NaN is no JSON number"),
     "measured without rows": (change(("benchmarks", "rows"), []), "holds no rows"),
 }  # fmt: skip
 
