@@ -34,7 +34,7 @@ __all__ = [
     "hookimpl", "Registry", "load_registry",
     # errors
     "GateFailed", "Inconclusive", "MdhError", "ProviderError", "RunError", "UsageError",
-    "did_you_mean", "first_line",
+    "Interrupted", "did_you_mean", "first_line", "is_interrupt",
     # contracts: what plugins offer and are given
     "API_VERSION", "ActivationBatch", "ActivationSource", "ActivationStream", "AnswerPair",
     "BattleImporter", "Codes", "Component", "Corpus", "DesignMember", "DictionaryDesign",
@@ -45,7 +45,9 @@ __all__ = [
     # artifacts: what stages take and give
     "ModelRef", "ModelIdentity", "Comparability", "ComparabilityCheck", "Document", "Message",
     "TokenisedCorpus", "ROLES", "SPLITS", "View", "Normaliser", "HarvestedActivations",
-    "ActivationStatistics", "TrainedDictionary", "ScoreColumn", "GroupActivity",
+    "ActivationStatistics", "TrainedDictionary", "ScoreColumn", "ColumnOwner", "FiringCounts",
+    "PairedCounts", "ItemClusters", "EffectSize", "RerunNoise", "UnpairedErrors", "Interval",
+    "IntervalMethod",
     "DictionaryQuality", "LatentScores", "TokenWindow", "LatentExamples", "ScorePass",
     "NullMatch", "OWNERS", "OwnerRule", "LatentOwners", "LatentEvidence", "LatentLabel",
     "LatentLabels", "ProfileRow", "CapabilityProfile", "EnergyRow", "DifferenceEnergy",

@@ -38,9 +38,15 @@ def test_every_benchmark_delta_negates(both_ways):
         assert one["delta"] == pytest.approx(-other["delta"], abs=1e-12)
         assert one["lower"] == pytest.approx(-other["upper"], abs=1e-9)
         assert (one["baseline"], one["candidate"]) == (other["candidate"], other["baseline"])
-        assert (one["fixed"], one["broken"]) == (other["broken"], other["fixed"])
+        assert (one["counts"]["fixed"], one["counts"]["broken"]) == (
+            other["counts"]["broken"],
+            other["counts"]["fixed"],
+        )
         assert one["p"] == pytest.approx(other["p"])
-    assert forward["benchmarks"]["rows"][0]["fixed"] != forward["benchmarks"]["rows"][0]["broken"]
+    assert (
+        forward["benchmarks"]["rows"][0]["counts"]["fixed"]
+        != forward["benchmarks"]["rows"][0]["counts"]["broken"]
+    )
 
 
 def test_every_elo_negates(both_ways):
