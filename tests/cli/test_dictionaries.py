@@ -99,9 +99,8 @@ def test_an_imported_dictionary_measures_what_the_original_did(
             np.testing.assert_allclose(one.values_L, other.values_L, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.xfail(reason="the fixture names another site than the file", strict=False)
 def test_the_key_follows_the_content_not_the_folder(mdh, tiny, flags, exported, tmp_path):
-    names = ("--baseline", "tiny-sft", "--candidate", "tiny-simpo", "--site", "resid_post.1")
+    names = ("--baseline", "tiny-sft", "--candidate", "tiny-simpo", "--site", "resid_post.2")
     keys = []
     for name in ("one", "two"):
         said = mdh("dictionaries", "import", exported, *names, "--output", tmp_path / name)
@@ -128,11 +127,10 @@ def test_wrong_requests_are_one_line_and_code_two(mdh, arguments, words):
     assert words in said.error_line()
 
 
-@pytest.mark.xfail(reason="the fixture names another site than the file", strict=False)
 def test_a_folder_that_exists_is_left_alone(mdh, exported, tmp_path):
     (tmp_path / "mine").mkdir()
     said = mdh("dictionaries", "import", exported, "--baseline", "tiny-sft", "--candidate",
-               "tiny-simpo", "--site", "resid_post.1", "--output", tmp_path / "mine")  # fmt: skip
+               "tiny-simpo", "--site", "resid_post.2", "--output", tmp_path / "mine")  # fmt: skip
     assert said.code == 2
     assert "exists already" in said.error_line()
     assert not list((tmp_path / "mine").iterdir())
