@@ -32,7 +32,6 @@ def test_every_simulation_is_shown():
 
 
 @pytest.mark.parametrize(("command", "shown"), simulated(), ids=lambda v: v[:60])
-@pytest.mark.xfail(reason="the page shows the older interval", strict=False)
 def test_the_numbers_are_what_the_command_prints(command: str, shown: str):
     said = CliRunner(env={"COLUMNS": None}).invoke(cli, shlex.split(command)[1:])
     assert said.exit_code == 0, said.output

@@ -24,7 +24,6 @@ def test_the_pages_show_three_outputs() -> None:
 
 
 @pytest.mark.parametrize(("page", "command", "shown"), SHOWN, ids=lambda v: str(v)[:40])
-@pytest.mark.xfail(reason="the page shows the older interval", strict=False)
 def test_the_output_is_what_the_command_prints(
     page: str, command: Block, shown: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
